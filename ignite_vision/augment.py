@@ -1,0 +1,106 @@
+"""Random operations on whole batches of uint8 images, wherever the batch is.
+
+An operation gets its random numbers, u (N, draws) in [0, 1): a function of (seed, epoch, image) and nothing else, so
+that batch, worker, process and prefetch cannot change what happens to an image.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch.nn import functional as F
+
+from ignite_vision.preprocessing import center_crop
+
+Operation = Callable[..., torch.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomHorizontalFlip:
+    """Mirror each image with probability p. (N,C,H,W) uint8 -> the same."""
+
+    p: float = 0.5
+    draws: ClassVar[int] = 1
+
+    def __call__(self, images: torch.Tensor, u: torch.Tensor, size: int) -> torch.Tensor:
+        """u: (N,1). `size` is not needed."""
+        del size
+        return torch.where((u[:, 0] < self.p)[:, None, None, None], images.flip(-1), images)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomCrop:
+    """One random window per image, after `padding` black pixels on each side."""
+
+    padding: int = 0
+    draws: ClassVar[int] = 2
+
+    def __call__(self, images: torch.Tensor, u: torch.Tensor, size: int) -> torch.Tensor:
+        """(N,C,H,W) uint8 -> (N,C,size,size) uint8. u: (N,2), for y and x."""
+        if self.padding:
+            images = F.pad(images, (self.padding,) * 4)
+        height, width = images.shape[-2:]
+        room = torch.tensor([height - size + 1, width - size + 1], device=u.device)
+        top, left = (u * room).long().unbind(1)
+        windows = images.unfold(2, size, 1).unfold(3, size, 1)  # a view of every window: (N,C,y,x,size,size)
+        return windows[torch.arange(len(images), device=u.device), :, top, left]
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomResizedCrop:
+    """A window of random area and shape, resized (Szegedy et al. 2015).
+
+    scale: its share of the image's area; ratio: width over height, drawn log-uniformly. A window too wide or too
+    high is cut to the image, where torchvision draws up to ten times.
+    """
+
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    draws: ClassVar[int] = 4
+
+    def __call__(self, images: torch.Tensor, u: torch.Tensor, size: int) -> torch.Tensor:
+        """(N,C,H,W) uint8 -> (N,C,size,size) uint8, bilinear. u: (N,4), for area, shape, y and x."""
+        n, channels, height, width = images.shape
+        area = torch.lerp(*_pair(self.scale, u), u[:, 0])
+        shape = torch.lerp(*_pair((math.log(self.ratio[0]), math.log(self.ratio[1])), u), u[:, 1]).exp()
+        # window's width and height as shares of the image's
+        wide = (area * shape * height / width).sqrt().clamp(max=1)
+        high = (area / shape * width / height).sqrt().clamp(max=1)
+        theta = torch.zeros(n, 2, 3, device=u.device)
+        theta[:, 0, 0], theta[:, 0, 2] = wide, (2 * u[:, 3] - 1) * (1 - wide)
+        theta[:, 1, 1], theta[:, 1, 2] = high, (2 * u[:, 2] - 1) * (1 - high)
+        grid = F.affine_grid(theta, [n, channels, size, size], align_corners=False)
+        resized = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+        return resized.round_().to(torch.uint8)
+
+
+def _pair(bounds: tuple[float, float], like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    low, high = torch.tensor(bounds, device=like.device, dtype=like.dtype)
+    return low, high
+
+
+def draws(operations: Sequence[Operation]) -> int:
+    """How many random numbers an image needs for all of them."""
+    return sum(_draws(operation) for operation in operations)
+
+
+def _draws(operation: Any) -> int:
+    return getattr(operation, "draws", 0)
+
+
+def augment(images: torch.Tensor, u: torch.Tensor, operations: Sequence[Operation], size: int) -> torch.Tensor:
+    """Apply all in order, then crop the centre where none has. (N,C,H,W) uint8 -> (N,C,size,size) uint8.
+
+    u: (N, draws(operations)) float32 in [0,1). A function without `draws` is called as (images, size); it may draw
+    from torch's global generator, which is seeded for every iteration.
+    """
+    used = 0
+    for operation in operations:
+        count = _draws(operation)
+        images = operation(images, u[:, used : used + count], size) if count else operation(images, size)
+        used += count
+    return center_crop(images, size)

@@ -1,0 +1,128 @@
+"""Rows computed once: decoded pixels and frozen features, as raw arrays in files of about a thousand rows.
+
+    $XDG_CACHE_HOME/ignite-vision/pixels-3fa9c1d2e4b5a697/00000.raw 00001.raw ... key.json
+
+A file appears under its name only when it is whole, so interrupted writing goes on and no lock is needed: two runs
+that write the same file write the same bytes. The folder's name is a hash of everything that the rows depend on; a
+changed image is another folder. A file of the wrong size is written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ignite_vision.environment import cache_home
+from ignite_vision.errors import NOT_SAVED, UserError
+from ignite_vision.splits import ImageFiles, Images
+
+SHARD_ROWS = 1024
+SLACK = 1.1  # free disk space wanted, as a multiple of what is to be written
+REPORT_EVERY = 5.0  # seconds between progress lines
+
+
+class Shards:
+    """n rows of one shape and dtype. key: JSON-plain, everything that the rows are a function of."""
+
+    def __init__(self, kind: str, key: Any, n: int, shape: tuple[int, ...], dtype: torch.dtype):
+        text = json.dumps(key, sort_keys=True)
+        self.folder = cache_home() / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        self.key, self.n, self.shape, self.dtype = key, n, shape, dtype
+        self.row_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        self._maps: dict[int, torch.Tensor] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": {}}  # a worker maps the files itself
+
+    def rows(self, k: int) -> range:
+        """Row numbers in file k."""
+        return range(k * SHARD_ROWS, min((k + 1) * SHARD_ROWS, self.n))
+
+    def path(self, k: int) -> Path:
+        """Where file k is."""
+        return self.folder / f"{k:05}.raw"
+
+    def missing(self) -> list[int]:
+        """Files that are not there, or not whole."""
+        return [k for k in range(-(-self.n // SHARD_ROWS)) if not self._is_whole(k)]
+
+    def _is_whole(self, k: int) -> bool:
+        try:
+            return self.path(k).stat().st_size == len(self.rows(k)) * self.row_bytes
+        except OSError:
+            return False
+
+    def write(self, k: int, rows: torch.Tensor) -> None:
+        """Write file k in one step. UserError (exit 4) when the disk does not take it."""
+        temporary = self.path(k).with_name(f".{k:05}.{os.getpid()}.tmp")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / "key.json").exists():
+                (self.folder / "key.json").write_text(json.dumps(self.key, indent=1) + "\n", encoding="utf-8")
+            rows.contiguous().view(torch.uint8).numpy().tofile(temporary)
+            temporary.replace(self.path(k))
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            hint = "Free some space, set XDG_CACHE_HOME to another disk, or use --set cache=none."
+            reason = error.strerror or str(error)
+            raise UserError(f"cannot write the cache: {reason}", self.folder, hint, code=NOT_SAVED) from error
+
+    def file(self, k: int) -> torch.Tensor:
+        """File k as a tensor (rows, *shape) over its memory map: nothing is read before it is used."""
+        if k not in self._maps:
+            count = len(self.rows(k)) * self.row_bytes
+            mapped = torch.from_file(str(self.path(k)), shared=False, size=count, dtype=torch.uint8)
+            self._maps[k] = mapped.view(self.dtype).view(len(self.rows(k)), *self.shape)
+        return self._maps[k]
+
+    def gather(self, index: np.ndarray) -> torch.Tensor:
+        """(N,) row numbers -> (N, *shape), a copy."""
+        out = torch.empty((len(index), *self.shape), dtype=self.dtype)
+        for place, i in enumerate(index.tolist()):
+            out[place] = self.file(i // SHARD_ROWS)[i % SHARD_ROWS]
+        return out
+
+    def read_all(self) -> torch.Tensor:
+        """(n, *shape): everything, in memory."""
+        return torch.cat([self.file(k) for k in range(-(-self.n // SHARD_ROWS))])
+
+
+def has_room(size: int) -> bool:
+    """Whether the cache folder's disk has room for so many bytes."""
+    folder = cache_home()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free >= SLACK * size
+
+
+def key_of_images(images: Images) -> str:
+    """Hash of what a container's pixels depend on: files by path, size and modification time, others by content."""
+    if not isinstance(images, ImageFiles):
+        return images.fingerprint()
+    digest = hashlib.sha256()
+    for i in range(len(images)):
+        status = images.path(i).stat()
+        digest.update(os.fsencode(images.sample_id(i)))
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def with_progress(todo: list[int], of: int, what: str, say: Callable[[str], None]) -> Iterator[int]:
+    """Yield the files to write, with a line every few seconds that says how long the rest will take."""
+    begin = last = time.monotonic()
+    for done, k in enumerate(todo):
+        now = time.monotonic()
+        if done and now - last > REPORT_EVERY:
+            last = now
+            left = (now - begin) / done * (len(todo) - done)
+            say(f"{what}: {of - len(todo) + done} of {of} parts, {left:,.0f} s to go")
+        yield k

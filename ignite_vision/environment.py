@@ -1,0 +1,145 @@
+"""The machine under a run: its device, its precisions, its versions. What `doctor` prints and run.json records."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ignite_vision._version import __version__
+from ignite_vision.errors import UserError
+
+PACKAGES = ("torch", "torchvision", "pytorch-ignite", "safetensors", "numpy", "pillow", "tensorboardX")
+SHARED_MEMORY = Path("/dev/shm")  # what loader workers hand their batches over in
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the first CUDA device, else the CPU. UserError when a device was asked for that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"no device '{name}'", next_step="Choose cpu, cuda or cuda:1.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device '{name}' is not supported", next_step="Choose cpu, cuda or cuda:1.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"no such CUDA device here: {name}", next_step=f"{_why_no_cuda()} --device cpu works.")
+    return device
+
+
+def _why_no_cuda() -> str:
+    if torch.version.cuda is None:
+        return "This torch was built without CUDA."
+    if not torch.cuda.is_available():
+        return f"No usable GPU or driver (torch wants CUDA {torch.version.cuda}); in Docker, pass --gpus all."
+    return f"There are {torch.cuda.device_count()}."
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """`auto` is bf16 where the processor computes in it, else fp32. fp16 needs CUDA."""
+    if name == "auto":
+        return "bf16" if has_bf16(device) else "fp32"
+    if name == "fp16" and device.type != "cuda":
+        raise UserError("precision fp16 needs a CUDA device", next_step="Choose bf16 or fp32.")
+    return name
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether bf16 runs in hardware: emulated, it is slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # AVX-512 BF16 (Cooper Lake, Zen 4 and later); AMX machines have it as well
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+
+
+def autocast_dtype(precision: str) -> torch.dtype | None:
+    """What autocast computes in; None for fp32."""
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of ours and of every package that can change a result."""
+    found = {"ignite-vision": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def processor(device: torch.device) -> str:
+    """The model name of what computes, as its maker writes it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def record(device: torch.device, precision: str) -> dict[str, Any]:
+    """Everything outside the recipe that decides the last bits of a result. JSON-plain."""
+    return {
+        "versions": versions(),
+        "device": device.type,
+        "processor": processor(device),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+    }
+
+
+def doctor() -> list[tuple[str, str]]:
+    """(subject, finding) rows that a bug report needs."""
+    device = pick_device("auto")
+    rows = list(versions().items())
+    rows.append(("platform", platform.platform()))
+    rows.append(("device", f"{device.type} · {processor(device)}"))
+    if device.type == "cpu":
+        rows.append(("cuda", _why_no_cuda()))
+    else:
+        rows.append(("cuda", f"{torch.version.cuda} · {torch.cuda.device_count()} device(s)"))
+    rows.append(("precision", f"auto means {pick_precision('auto', device)} here"))
+    rows.append(("instructions", torch.backends.cpu.get_cpu_capability()))
+    rows.append(("threads", f"{torch.get_num_threads()} for torch · {os.cpu_count()} processors"))
+    rows.append(("shared memory", _shared_memory()))
+    rows.append(("data folder", str(data_home())))
+    rows.append(("runs folder", str(runs_home())))
+    return rows
+
+
+def _shared_memory() -> str:
+    if not SHARED_MEMORY.is_dir():
+        return "none: use --workers 0"
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    advice = "" if free >= 1 << 30 else " · little for loader workers: docker run --shm-size 2g"
+    return f"{free / 2**20:,.0f} MiB free{advice}"
+
+
+def data_home() -> Path:
+    """Where data sets live: $IGNITE_VISION_DATA, else ignite-vision/data in the user's cache folder."""
+    return _home("IGNITE_VISION_DATA", cache_home() / "data")
+
+
+def runs_home() -> Path:
+    """Where runs are written: $IGNITE_VISION_RUNS, else runs/ here."""
+    return _home("IGNITE_VISION_RUNS", Path("runs"))
+
+
+def _home(variable: str, default: Path) -> Path:
+    value = os.environ.get(variable)
+    return Path(value).expanduser() if value else default
+
+
+def cache_home() -> Path:
+    """Where what can be computed again lives: ignite-vision in $XDG_CACHE_HOME, else in ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ignite-vision"

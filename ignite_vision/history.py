@@ -1,0 +1,160 @@
+"""What happened in each epoch: sums while it trains, then a row of history.jsonl and of timings.jsonl.
+
+history.jsonl is a function of recipe, data and seed alone; the clock goes to timings.jsonl.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochRow:
+    """One epoch. Losses are means of cross entropy in nats, accuracies fractions; nothing from the clock."""
+
+    epoch: int
+    iteration: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    lr: float
+    best: bool
+    stopped: bool
+
+
+class History:
+    """The rows so far, each appended to `history.jsonl` as its epoch ends."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.rows: list[EpochRow] = []
+
+    def append(self, row: EpochRow) -> None:
+        """Add an epoch to the list and the file."""
+        self.rows.append(row)
+        append_line(self.path, dataclasses.asdict(row))
+
+    def read(self) -> None:
+        """Take the rows from the file."""
+        self.rows = [EpochRow(**line) for line in read_lines(self.path)]
+
+    def rewind(self, iteration: int) -> None:
+        """Drop, in the file too, every epoch after `iteration`: the run goes on from there."""
+        self.read()
+        kept = [row for row in self.rows if row.iteration <= iteration]
+        if len(kept) < len(self.rows):
+            self.rows = kept
+            write_atomically(self.path, "".join(_line(dataclasses.asdict(row)) for row in kept))
+
+
+class TrainingSums:
+    """Loss and accuracy of the running epoch, summed on the device: no extra pass, no waiting.
+
+    Not an Ignite metric: those are reset by the EPOCH_STARTED that fires again when a run goes on in mid-epoch.
+    """
+
+    def __init__(self, device: torch.device):
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self.batches = 0
+        self.images = 0
+
+    def update(self, trainer: Engine) -> None:
+        """Add one batch."""
+        output: Any = trainer.state.output
+        self.loss += output["loss"]
+        self.correct += (output["y_pred"].argmax(1) == output["y"]).sum()
+        self.batches += 1
+        self.images += len(output["y"])
+
+    def means(self) -> tuple[float, float]:
+        """(mean loss in nats, accuracy as a fraction) so far. Waits for the device."""
+        return self.loss.item() / max(self.batches, 1), self.correct.item() / max(self.images, 1)
+
+    def reset(self) -> None:
+        """Begin a new epoch."""
+        self.loss.zero_()
+        self.correct.zero_()
+        self.batches = self.images = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as plain numbers."""
+        return {
+            "loss": self.loss.item(),
+            "correct": self.correct.item(),
+            "batches": self.batches,
+            "images": self.images,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on in the middle of an epoch."""
+        self.loss.fill_(state["loss"])
+        self.correct.fill_(state["correct"])
+        self.batches, self.images = state["batches"], state["images"]
+
+
+class Stopwatch:
+    """Seconds of the running epoch's training part: in all, and waiting for data."""
+
+    def __init__(self) -> None:
+        self.begin = self.batch_wanted = time.perf_counter()
+        self.waited = self.seconds = 0.0
+
+    def attach(self, trainer: Engine) -> None:
+        """Follow a trainer."""
+        trainer.add_event_handler(Events.EPOCH_STARTED, self.reset)
+        trainer.add_event_handler(Events.GET_BATCH_STARTED, self.want)
+        trainer.add_event_handler(Events.GET_BATCH_COMPLETED, self.have)
+
+    def reset(self) -> None:
+        """Begin an epoch."""
+        self.begin, self.waited = time.perf_counter(), 0.0
+
+    def stop(self) -> None:
+        """End the epoch's training part."""
+        self.seconds = time.perf_counter() - self.begin
+
+    def want(self) -> None:
+        """Note that the next batch was asked for."""
+        self.batch_wanted = time.perf_counter()
+
+    def have(self) -> None:
+        """Note that the next batch is there."""
+        self.waited += time.perf_counter() - self.batch_wanted
+
+
+def append_line(path: Path, values: dict[str, Any]) -> None:
+    """Append one JSON object as a line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(_line(values))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the objects of a JSON-lines file; a missing file is empty, a line cut off by a crash is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file in one step: a reader or a crash sees the old text or the new, never a half."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _line(values: dict[str, Any]) -> str:
+    return json.dumps(values) + "\n"

@@ -1,0 +1,146 @@
+"""A whole command: train, evaluate the best epoch, leave the files; and what is printed on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ignite_vision import models
+from ignite_vision.curves import write_curves
+from ignite_vision.evaluation import metrics, predict_split, use_best_weights, write_results
+from ignite_vision.history import write_atomically
+from ignite_vision.model_file import write_model
+from ignite_vision.recipe import fields_of
+from ignite_vision.run import (
+    Run,
+    changed_environment,
+    claim,
+    is_run,
+    read_settings,
+    refuse_changes,
+    write_settings,
+)
+from ignite_vision.training import build, fit, is_trained
+
+REHEARSED_BATCHES = 2
+
+
+def train_and_evaluate(run: Run, announce: Callable[[], None]) -> tuple[dict[str, Any], bool]:
+    """Train to the end and evaluate the best epoch on the test split. (metrics, whether all was done before)."""
+    lock = claim(run.directory)
+    try:
+        if is_run(run.directory) and take_up(run):
+            return json.loads((run.directory / "metrics.json").read_text(encoding="utf-8")), True
+        build(run)
+        if not is_run(run.directory):
+            write_settings(run)
+        announce()
+        fit(run)
+        return finish(run), False
+    finally:
+        lock.close()
+
+
+def take_up(run: Run) -> bool:
+    """Check a run that exists against this command. True if there is nothing left to do."""
+    settings = read_settings(run.directory)
+    refuse_changes(run, settings)
+    changes = changed_environment(run, settings)
+    if changes:
+        run.say(f"warning: not exact, the environment changed since this run began: {', '.join(changes)}")
+    run.history.read()
+    if is_trained(run) and (run.directory / "metrics.json").is_file():
+        return True
+    if settings["recipe"]["epochs"] != run.recipe.epochs:  # a later `resume` goes as far
+        settings["recipe"], settings["overrides"] = fields_of(run.recipe), run.overrides
+        write_atomically(run.directory / "run.json", json.dumps(settings, indent=2) + "\n")
+    return False
+
+
+def finish(run: Run) -> dict[str, Any]:
+    """Publish the best epoch's weights and evaluate them on the test split, the only time that it is looked at."""
+    state = {**run.model.state_dict(), **run.best.weights}
+    run.model.load_state_dict(state)
+    predictions = predict_split(run, "test")
+    numbers = metrics(predictions, "test")
+    write_model(run.directory / "model.safetensors", state, model_header(run, numbers))
+    write_curves(run.history.rows, run.directory / "curves.svg", run.loaded.name)
+    write_results(predictions, numbers, run.directory)
+    return numbers
+
+
+def model_header(run: Run, numbers: dict[str, Any]) -> dict[str, Any]:
+    """What travels with the weights: all that predict, export and serve need to know."""
+    return {
+        "task": "single-label",
+        "architecture": models.architecture(run.recipe.model),
+        "num_classes": len(run.splits.classes),
+        "classes": list(run.splits.classes),
+        "preprocessing": run.preprocessing.to_dict(),
+        "precision": run.precision,
+        "metrics": {name: value for name, value in numbers.items() if name != "per_class"},
+        "temperature": 1.0,
+    }
+
+
+def evaluate_run(run: Run, split: str) -> dict[str, Any]:
+    """Evaluate a finished run's best model on a split; results of another split than test get a folder of their own."""
+    use_best_weights(run)
+    predictions = predict_split(run, split)
+    numbers = metrics(predictions, split)
+    folder = run.directory if split == "test" else run.directory / split
+    folder.mkdir(exist_ok=True)
+    write_results(predictions, numbers, folder)
+    return numbers
+
+
+def rehearse(run: Run) -> str:
+    """Train and validate on two batches, of everything that the run would use, and write nothing."""
+    build(run)
+    for engine, loader in ((run.trainer, run.loaders.train), (run.evaluator, run.loaders.val)):
+        engine.run(loader, max_epochs=1, epoch_length=min(REHEARSED_BATCHES, len(loader)))
+    output: Any = run.trainer.state.output
+    loss = output["loss"].item()
+    return f"dry run    two batches of train (loss {loss:.3f}) and validation went through; nothing was written"
+
+
+def summary(run: Run) -> list[str]:
+    """What this run is, as a person reads it before the first epoch."""
+    splits, preprocessing = run.splits, run.preprocessing
+    trainable, frozen = models.count_parameters(run.model)
+    sizes = " · ".join(f"{name} {len(getattr(splits, name)):,}" for name in ("train", "val", "test"))
+    weights = f"weights {run.recipe.weights}" if run.recipe.weights else "random weights"
+    data_name = str(run.data) if run.data.exists() else run.data.name
+    colour = "RGB" if preprocessing.channels == 3 else "grey"
+    return [
+        f"data       {data_name}: {sizes} images, {len(splits.classes)} classes ({class_list(splits.classes)})",
+        f"model      {model_name(run)}, {weights}: {trainable:,} trainable parameters, {frozen:,} frozen",
+        f"images     {colour} {preprocessing.crop}x{preprocessing.crop}, short side resized to {preprocessing.resize}"
+        f" ({preprocessing.interpolation}), {run.loaders.cache}: {run.loaders.reason}",
+        f"training   {run.recipe.epochs} epochs of {len(run.loaders.train):,} batches of {run.loaders.batch}"
+        f", {run.precision} on {run.device}" + clamped(run),
+        f"run        {run.directory}",
+    ]
+
+
+def class_list(classes: tuple[str, ...], most: int = 6) -> str:
+    """Return the first few names."""
+    if len(classes) <= most:
+        return ", ".join(classes)
+    return ", ".join((*classes[: most - 2], "…", classes[-1]))
+
+
+def model_name(run: Run) -> str:
+    """The model field as a person would say it."""
+    return run.recipe.model if isinstance(run.recipe.model, str) else run.recipe.model.__qualname__
+
+
+def clamped(run: Run) -> str:
+    """A note when the recipe's batch is larger than the data."""
+    wanted = run.recipe.batch_size // run.recipe.accumulate
+    return (
+        f" (batch size {wanted} is more than the {len(run.splits.train):,} images)"
+        if run.loaders.batch < wanted
+        else ""
+    )

@@ -1,0 +1,387 @@
+"""Which image is for training, which for validation, which for the test; and three kinds of image container.
+
+A container is a torch Dataset: `images[i] -> (uint8 (C,H,W), int)` with `targets` (N,) int64, `sample_id(i)`,
+`fingerprint()` and `subset(indices)`. Splits are data, written to splits.csv: no later command can cut them
+anew and leak a test image into training.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import dataclasses
+import hashlib
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, Subset
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from ignite_vision.errors import UserError
+from ignite_vision.images import read_image
+from ignite_vision.randomness import Purpose, generator
+
+NAMES = ("train", "val", "test")
+HEADER = ("path", "class", "split")
+C = TypeVar("C", bound="Container")
+
+HASH_ROWS = 4096  # array rows that are gathered at a time: bounds the memory that a fingerprint takes
+# Where torch data sets keep their labels: torchvision's own, then those of most others.
+LABELS = ("targets", "labels", "_labels", "y")
+SAMPLES = ("samples", "_samples")  # lists of (image or path, label)
+
+
+class Container(Dataset[tuple[torch.Tensor, int]]):
+    """What the three share. targets: (N,) int64; index: (N,) int64, each image's place in the pool.
+
+    UserError if there is not one target for each image.
+    """
+
+    def __init__(self, targets: Any, n: int, name: str = "train"):
+        labels = as_targets(targets)
+        if labels is None or len(labels) != n:
+            raise UserError(f"targets must be {n} whole numbers, one class index for each image")
+        self.targets, self.index, self.name = labels, torch.arange(n), name
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def sample_id(self, i: int) -> str:
+        """Name of an image, unique in the pool and kept by a subset: `train:17`, its place there."""
+        return f"{self.name}:{int(self.index[i])}"
+
+    def subset(self: C, indices: Sequence[int] | np.ndarray | torch.Tensor) -> C:
+        """Return a container of the same kind with these images, in this order. Copies no image or path."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        other = copy.copy(self)
+        other.index, other.targets = self.index[chosen], self.targets[chosen]
+        return other
+
+
+class ImageFiles(Container):
+    """Image files below one folder, decoded by `read_image` when asked for: (3,H,W).
+
+    The paths are one run of bytes with offsets: 1.3 million str objects would take 216 MB and be pickled into
+    every loader worker. Names with undecodable bytes survive.
+    """
+
+    def __init__(self, root: Path, relative_paths: Iterable[str | bytes], targets: Any):
+        names = [os.fsencode(path) for path in relative_paths]
+        super().__init__(targets, len(names))
+        self.root = Path(root)
+        self._bytes = b"".join(names)
+        self._offsets = np.cumsum([0, *map(len, names)], dtype=np.int64)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        return read_image(self.path(i)), int(self.targets[i])
+
+    def path(self, i: int) -> Path:
+        """Where the file lies."""
+        return self.root / os.fsdecode(self._relative(i))
+
+    def sample_id(self, i: int) -> str:
+        """Path below the root, with forward slashes."""
+        return os.fsdecode(self._relative(i)).replace(os.sep, "/")
+
+    def fingerprint(self) -> str:
+        """Sha256 over the sorted (relative path, size in bytes, target). UserError if a file has vanished."""
+        return _sha256(sorted(b"%s\0%d\0%d\n" % self._facts(i) for i in range(len(self))))
+
+    def _relative(self, i: int) -> bytes:
+        k = int(self.index[i])
+        return self._bytes[self._offsets[k] : self._offsets[k + 1]]
+
+    def _facts(self, i: int) -> tuple[bytes, int, int]:
+        path = self.path(i)
+        try:
+            return os.fsencode(self.sample_id(i)), path.stat().st_size, int(self.targets[i])
+        except OSError as error:
+            raise UserError(f"cannot read image: {error.strerror}", path, "Restore it.") from error
+
+
+class ArrayImages(Container):
+    """Images in memory. images: (N,C,H,W) uint8, the whole pool; a subset shares it and has another `index`.
+
+    name: what the ids begin with; the data set's train and test arrays need different ones.
+    """
+
+    def __init__(self, images: torch.Tensor, targets: Any, name: str = "train"):
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise UserError(f"images must be uint8 (N,C,H,W), not {images.dtype} {tuple(images.shape)}")
+        super().__init__(targets, len(images), name)
+        self.images = images
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        return self.images[self.index[i]], int(self.targets[i])
+
+    def fingerprint(self) -> str:
+        """Sha256 over shape, targets and pixels."""
+        pixels = (self.images[rows].numpy().tobytes() for rows in self.index.split(HASH_ROWS))
+        head = f"{tuple(self.images.shape[1:])}{self.targets.tolist()}".encode()
+        return _sha256(itertools.chain([head], pixels))
+
+
+class DatasetImages(Container):
+    """Any torch Dataset of (image, class index). Read each time and never cached: it may draw random numbers.
+
+    An image is a PIL image (becomes RGB), a numpy array (H,W) or (H,W,C), or a tensor (C,H,W), the latter two
+    uint8 with 1 or 3 channels. Targets come from `.targets` and the like; without these all items are read.
+    """
+
+    def __init__(self, dataset: Any, name: str = "train"):
+        super().__init__(targets_of(dataset), len(dataset), name)
+        self.dataset = dataset
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        image, target = self.dataset[int(self.index[i])]
+        if int(target) != int(self.targets[i]):
+            kept = int(self.targets[i])
+            raise UserError(f"{self._kind} gives {self.sample_id(i)} class {target}, its labels say {kept}")
+        return to_pixels(image, self._kind), int(target)
+
+    def fingerprint(self) -> str:
+        """Sha256 over the class's name, the positions and the targets: the images are not read."""
+        facts = (self._kind, len(self.dataset), self.index.tolist(), self.targets.tolist())
+        return _sha256([repr(facts).encode()])
+
+    @property
+    def _kind(self) -> str:
+        return type(self.dataset).__qualname__
+
+
+Images = ImageFiles | ArrayImages | DatasetImages
+
+
+def as_images(dataset: Any, name: str) -> Images:
+    """Pass a container through; wrap any other Dataset. UserError for what has no length or no items."""
+    if isinstance(dataset, ImageFiles | ArrayImages | DatasetImages):
+        return dataset
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        hint = "It needs __len__ and __getitem__ -> (image, class index)."
+        raise UserError(f"{type(dataset).__qualname__} cannot be the {name} images", next_step=hint)
+    return DatasetImages(dataset, name)
+
+
+def as_targets(values: Any) -> torch.Tensor | None:
+    """Return (N,) int64, or None if these are no class indices. Copies."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError):  # ragged lists; tensors on a GPU
+        return None
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        return None
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def targets_of(dataset: Any) -> torch.Tensor:
+    """Class indices (N,) int64 of any Dataset of (image, int), if possible without reading the images."""
+    if isinstance(dataset, Subset):
+        return targets_of(dataset.dataset)[torch.as_tensor(dataset.indices, dtype=torch.int64)]
+    transform = getattr(dataset, "target_transform", None)
+    for values in kept_labels(dataset):
+        if len(values) == len(dataset):
+            targets = as_targets(values if transform is None else [transform(value) for value in values])
+            if targets is not None:
+                return targets
+    targets = as_targets([dataset[i][1] for i in range(len(dataset))])
+    if targets is None:
+        hint = "Each must be one int, 0 to C-1."
+        raise UserError(f"the targets of {type(dataset).__qualname__} are no class indices", next_step=hint)
+    return targets
+
+
+def kept_labels(dataset: Any) -> Iterable[Any]:
+    """Whatever the data set keeps that may be its labels."""
+    for name in LABELS:
+        values = getattr(dataset, name, None)
+        if hasattr(values, "__len__"):
+            yield values
+    for name in SAMPLES:
+        pairs = getattr(dataset, name, None)
+        if isinstance(pairs, list) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+            yield [label for _, label in pairs]
+
+
+def to_pixels(image: Any, kind: str) -> torch.Tensor:
+    """Return (C,H,W) uint8 of an item of a user's data set. kind: the data set's name, for the message."""
+    if isinstance(image, Image.Image):
+        return pil_to_tensor(image.convert("RGB"))
+    if isinstance(image, np.ndarray):
+        image = torch.from_numpy(image.copy())  # arrays of PIL images are read-only
+        image = image[None] if image.ndim == 2 else image.movedim(-1, 0)
+    if not isinstance(image, torch.Tensor):
+        hint = "A PIL image, or uint8 as a tensor (C,H,W) or an array (H,W,C)."
+        raise UserError(f"{kind} returns {type(image).__qualname__} as an image", next_step=hint)
+    if image.dtype != torch.uint8:
+        hint = "Return uint8: drop ToTensor and Normalize from its transform, the recipe does that."
+        raise UserError(f"{kind} returns {image.dtype} images", next_step=hint)
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        shape = tuple(image.shape)
+        raise UserError(f"{kind} returns images of shape {shape}, not (C,H,W) with 1 or 3 channels")
+    return image
+
+
+def _sha256(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """train, val and test, with the class names in the order of the targets.
+
+    A data function leaves out val or test where its data set gives none: None until `cut` takes them from
+    train. Any torch Dataset of (image, int) will do, and is wrapped. UserError for fewer than two classes,
+    two of one name, or targets out of range.
+    """
+
+    train: Images
+    val: Images = None  # type: ignore[assignment]  # only a data function's own splits may lack them
+    test: Images = None  # type: ignore[assignment]
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        if len(self.classes) < 2:
+            raise UserError(f"{len(self.classes)} classes", next_step="A classifier needs at least two.")
+        if twice := _repeated(self.classes):
+            raise UserError(f"two classes are called '{twice}'", next_step="Rename one.")
+        for name in NAMES:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_images(getattr(self, name), name))
+                self._check_range(name)
+
+    def _check_range(self, name: str) -> None:
+        targets = getattr(self, name).targets
+        wrong = targets[(targets < 0) | (targets >= len(self.classes))]
+        if len(wrong):
+            last = len(self.classes) - 1
+            raise UserError(f"{name} has target {int(wrong[0])}, the classes are 0 to {last}")
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    """Return a name that is there more than once."""
+    return next((name for name, times in Counter(names).most_common(1) if times > 1), None)
+
+
+def cut(splits: Splits, val_fraction: float, test_fraction: float, split_seed: int) -> Splits:
+    """Cut from train what is None: seeded, stratified by class, both fractions of the same pool.
+
+    A class of three images or more gives at least one to each split that is cut; at least one stays in train.
+    Each split keeps the pool's order.
+    """
+    val = val_fraction if splits.val is None else 0.0
+    test = test_fraction if splits.test is None else 0.0
+    if min(val, test) < 0 or val + test >= 1:
+        raise UserError(f"val_fraction {val} and test_fraction {test} leave nothing to train on")
+    pool = splits.train
+    parts: list[list[torch.Tensor]] = [[], [], []]
+    sizes = torch.bincount(pool.targets, minlength=len(splits.classes)).tolist()
+    for label, members in enumerate(torch.argsort(pool.targets, stable=True).split(sizes)):
+        order = torch.randperm(len(members), generator=generator(split_seed, Purpose.SPLIT, label))
+        for part, share in zip(parts, members[order].split(_shares(len(members), val, test)), strict=True):
+            part.append(share)
+    train_cut, val_cut, test_cut = (pool.subset(torch.cat(part).sort().values) for part in parts)
+    return Splits(
+        train=train_cut,
+        val=val_cut if splits.val is None else splits.val,
+        test=test_cut if splits.test is None else splits.test,
+        classes=splits.classes,
+    )
+
+
+def _shares(n: int, val: float, test: float) -> list[int]:
+    """How many of a class's n images are for train, val and test; at least one stays in train."""
+    least = 1 if n >= 3 else 0
+    n_val = max(round(n * val), least) if val else 0
+    n_test = max(round(n * test), least) if test else 0
+    n_test = max(0, min(n_test, n - 1 - (least if val else 0)))
+    n_val = max(0, min(n_val, n - 1 - n_test))
+    return [n - n_val - n_test, n_val, n_test]
+
+
+def write_csv(splits: Splits, path: Path) -> None:
+    """Write path, class, split of what `cut` returned: a row per image, train then val then test. Atomic.
+
+    UTF-8; undecodable bytes of file names stay as they are (surrogateescape). UserError if two ids are equal.
+    """
+    rows = [(*key, name) for name in NAMES for key in _named(getattr(splits, name), splits.classes)]
+    if twice := _repeated([row[0] for row in rows]):
+        raise UserError(f"two images are called '{twice}'", next_step="Give each ArrayImages its own name.")
+    bare = any("\r" in "".join(row) for row in rows)  # unquoted before Python 3.13, and read as the row's end
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        quoting: Any = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
+        writer = csv.writer(file, lineterminator="\n", quoting=quoting)
+        writer.writerow(HEADER)
+        writer.writerows(rows)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _named(images: Images, classes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(id, class name) of every image."""
+    for i, target in enumerate(images.targets.tolist()):
+        yield images.sample_id(i), classes[target]
+
+
+def apply_csv(splits: Splits, path: Path) -> Splits:
+    """Restore exactly the splits that `write_csv` wrote. splits: the data function's, uncut.
+
+    Never cuts anew. UserError if images vanished, appeared or changed class since then.
+    """
+    rows = _read_csv(path)
+    pools = {name: splits.train if getattr(splits, name) is None else getattr(splits, name) for name in NAMES}
+    places = {
+        pool: {key: i for i, key in enumerate(_named(pool, splits.classes))} for pool in dict.fromkeys(pools.values())
+    }
+    gone: list[str] = []
+    restored: dict[str, Any] = {}
+    for name, pool in pools.items():
+        found = [places[pool].pop(row, None) for row in rows[name]]
+        gone += [row[0] for row, i in zip(rows[name], found, strict=True) if i is None]
+        restored[name] = pool.subset([i for i in found if i is not None])
+    new = [sample for place in places.values() for sample, _ in place]  # what no row has taken
+    if gone or new:
+        raise _changed(gone, new, path)
+    return dataclasses.replace(splits, **restored)
+
+
+def _changed(gone: list[str], new: list[str], path: Path) -> UserError:
+    """Say what is no longer as splits.csv has it; an image that changed its class is both gone and new."""
+    counts = [f"{len(ids)} {what}, the first '{ids[0]}'" for what, ids in (("gone", gone), ("new", new)) if ids]
+    hint = "The data changed since this run began. Restore it, or start a new run with --out."
+    return UserError(f"not the images of this run: {'; '.join(counts)}", path, hint)
+
+
+def _read_csv(path: Path) -> dict[str, list[tuple[str, str]]]:
+    """Return split -> [(id, class)]. UserError if the file is damaged."""
+    rows: dict[str, list[tuple[str, str]]] = {name: [] for name in NAMES}
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            if next(reader, None) != list(HEADER):
+                raise ValueError(f"its first line is not {','.join(HEADER)}")
+            for sample, label, name in reader:
+                rows[name].append((sample, label))
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise UserError(f"cannot read the splits: {error}", path, "Restore the file from a copy.") from error
+    return rows
+
+
+def fingerprint(splits: Splits) -> str:
+    """Sha256 (hex) of classes and images in each split. Reads every array and looks at every file's size."""
+    parts = [(name, images.fingerprint()) for name in NAMES if (images := getattr(splits, name)) is not None]
+    return _sha256([repr((splits.classes, parts)).encode("utf-8", "surrogatepass")])

@@ -1,0 +1,75 @@
+"""Training, on one page."""
+
+from __future__ import annotations
+
+from ignite.engine import Events
+
+from ignite_vision.checkpoint import is_validated, restore, save_checkpoints
+from ignite_vision.engines import make_engines
+from ignite_vision.errors import Stopped
+from ignite_vision.handlers import (
+    count_training,
+    evaluate_each_epoch,
+    keep_best,
+    log_tensorboard,
+    record_history,
+    schedule_lr,
+    show_progress,
+    stop_early,
+)
+from ignite_vision.loaders import make_loaders
+from ignite_vision.run import Run
+from ignite_vision.signals import StopFlag
+
+
+def build(run: Run) -> None:
+    """Make the engines and the loaders: everything that an epoch needs, with nothing attached yet."""
+    make_engines(run)
+    run.loaders = make_loaders(
+        run.recipe, run.splits, run.canvas, run.device, run.workers, lambda: run.trainer.state.iteration
+    )
+
+
+def fit(run: Run) -> None:
+    """Train a run that is built, from its newest good checkpoint or from the start, to the recipe's last epoch.
+
+    Raises Stopped when a signal ends it early, with the last finished iteration saved.
+    """
+    # Ignite calls handlers in the order in which they were attached: these lines are one epoch, top to bottom.
+    count_training(run)
+    schedule_lr(run)
+    evaluate_each_epoch(run)
+    keep_best(run)
+    stop_early(run)
+    record_history(run)
+    if run.recipe.handlers is not None:
+        run.recipe.handlers(run)  # the author's own @run.trainer.on(Events...)
+    show_progress(run)
+    log_tensorboard(run)
+    save_checkpoints(run)  # last: a checkpoint contains the effect of everything above
+
+    restore(run)
+    with StopFlag() as flag:
+        run.trainer.add_event_handler(Events.ITERATION_COMPLETED(every=run.recipe.accumulate), flag.check)
+        run.evaluator.add_event_handler(Events.ITERATION_COMPLETED, flag.check)
+        try:
+            if owes_validation(run):  # stopped between an epoch's last iteration and its end
+                run.trainer.fire_event(Events.EPOCH_COMPLETED)
+            if not is_trained(run):
+                run.trainer.run(run.loaders.train, max_epochs=run.recipe.epochs)
+        except Stopped:
+            run.save()
+            raise
+    run.save()
+
+
+def owes_validation(run: Run) -> bool:
+    """Whether the last finished iteration ended an epoch that was never validated: Ignite would not do it again."""
+    iteration = run.trainer.state.iteration
+    return iteration > 0 and iteration % len(run.loaders.train) == 0 and not is_validated(run)
+
+
+def is_trained(run: Run) -> bool:
+    """Whether there is nothing left to train: all epochs done, or stopped early."""
+    rows = run.history.rows
+    return bool(rows) and (rows[-1].stopped or rows[-1].epoch >= run.recipe.epochs)

@@ -1,0 +1,1 @@
+"""The built-in recipes: one file each, `recipe = Recipe(...)`."""

@@ -1,0 +1,34 @@
+"""Your own images: a folder with one subfolder per class.
+
+    ignite-vision run PHOTOS/
+    ignite-vision run PHOTOS/ --set model=resnet50
+
+Transfer learning: a pretrained network, frozen, and a new linear head with weight decay, trained until validation
+no longer improves. On a CPU that beats fine-tuning by far in the time that it takes.
+PHOTOS/ may have train/, val/ and test/ above the class folders; what is missing is cut off, stratified.
+"""
+
+import torch
+from torch import nn
+
+from ignite_vision import Recipe, datasets
+
+
+def adamw(params: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """Build AdamW with enough decay for a head on a few hundred images."""
+    return torch.optim.AdamW(params, lr, weight_decay=0.05)
+
+
+recipe = Recipe(
+    data=datasets.image_folder,
+    val_fraction=0.125,
+    test_fraction=0.125,
+    model="mobilenet_v2",
+    weights="DEFAULT",
+    trainable="head",
+    optimizer=adamw,
+    lr=3e-3,
+    schedule="cosine",
+    epochs=20,
+    batch_size=64,
+)

@@ -1,0 +1,92 @@
+"""Fixtures that every test may use: real data if it is there, and real runs on tiny data."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ignite_vision import Recipe, Splits
+from ignite_vision.prepare import Options, prepare
+from ignite_vision.recipe import LoadedRecipe
+from ignite_vision.splits import ArrayImages
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Return the folder of real images and weights; without it the test says what it would need."""
+    folder = os.environ.get("IGNITE_VISION_TEST_DATA")
+    if not folder:
+        pytest.skip("IGNITE_VISION_TEST_DATA is not set: real images and weights are not here")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def homes(tmp_path, monkeypatch):
+    """Keep every test's runs and data out of the user's folders."""
+    monkeypatch.setenv("IGNITE_VISION_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("IGNITE_VISION_DATA", str(tmp_path / "data"))
+
+
+def squares(root: Path) -> Splits:
+    """Return 120 noisy 8x8 pictures of three brightnesses: learnable within an epoch or two."""
+    generator = torch.Generator().manual_seed(1)
+    targets = torch.arange(120) % 3
+    noise = torch.randint(0, 40, (120, 1, 8, 8), generator=generator)
+    images = (targets[:, None, None, None] * 90 + noise).to(torch.uint8)
+    return Splits(train=ArrayImages(images, targets), val=None, test=None, classes=("dark", "middle", "bright"))
+
+
+def small_net(num_classes: int) -> torch.nn.Module:
+    """Return a network with all that makes training hard to repeat: BatchNorm and dropout."""
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, padding=1),
+        torch.nn.BatchNorm2d(4),
+        torch.nn.ReLU(),
+        torch.nn.Flatten(),
+        torch.nn.Dropout(0.25),
+        torch.nn.Linear(256, num_classes),
+    )
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Return a function that prepares a run on tiny data: recipe fields and options by keyword."""
+
+    def make(out=None, device="cpu", workers=0, data=None, **fields):
+        fields = {
+            "data": squares,
+            "test_fraction": 0.2,
+            "val_fraction": 0.2,
+            "model": small_net,
+            "epochs": 2,
+            "batch_size": 16,
+            "precision": "fp32",
+            **fields,
+        }
+        loaded = LoadedRecipe(Recipe(**fields), "squares", "squares", Path(__file__))
+        lines: list[str] = []
+        options = Options(data=data, out=out or tmp_path / "run", device=device, workers=workers)
+        run = prepare(loaded, {}, options, lines.append)
+        run.lines = lines
+        return run
+
+    return make
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    """Return a folder of 3 classes with 12 photographs each, all of their own size, as JPEG."""
+    root = tmp_path / "photos"
+    random = np.random.default_rng(0)
+    for c, name in enumerate(("apple", "banana", "cherry")):
+        (root / name).mkdir(parents=True)
+        for i in range(12):
+            height, width = 40 + i, 52 - i
+            pixels = random.integers(0, 80, (height, width, 3)) + np.array([90 * (c == k) for k in range(3)])
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{i:02}.jpg")
+    return root

@@ -1,0 +1,255 @@
+"""The command line as a person meets it: what it prints, where, and its exit codes."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def command(*arguments, cwd=None, timeout=120):
+    """Run ignite-vision in a fresh process."""
+    return subprocess.run(
+        [sys.executable, "-m", "ignite_vision", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=timeout,
+    )
+
+
+def in_process(capsys, monkeypatch, *arguments):
+    """Run ignite-vision in this process: (exit code, stdout, stderr). Torch is loaded already."""
+    from ignite_vision import cli
+
+    monkeypatch.setattr(sys, "argv", ["ignite-vision", *map(str, arguments)])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def ignite_vision(capsys, monkeypatch):
+    return lambda *arguments: in_process(capsys, monkeypatch, *arguments)
+
+
+def assert_one_error_line(result, *parts, code=2):
+    """The exit code, one line `error: WHAT. NEXT STEP` on stderr, and nothing on stdout."""
+    returned, out, err = result
+    errors = [line for line in err.splitlines() if line.startswith("error:")]
+    assert (returned, out, len(errors)) == (code, "", 1), (returned, out, err)
+    assert "Traceback" not in err
+    for part in parts:
+        assert part in errors[0]
+
+
+def test_version_is_printed(ignite_vision):
+    from ignite_vision import __version__
+
+    assert ignite_vision("--version")[1] == f"ignite-vision, version {__version__}\n"
+
+
+def test_list_names_every_recipe_with_its_title(ignite_vision):
+    code, out, _ = ignite_vision("list")
+    assert code == 0
+    assert re.search(r"^digits\s+Handwritten digits with a small CNN", out, re.M)
+    assert len(out.splitlines()) == 7
+
+
+def test_show_prints_the_docstring_the_fields_and_the_file(ignite_vision):
+    _, out, _ = ignite_vision("show", "cifar10")
+    assert "three convolutions" in out
+    assert re.search(r"^lr\s+0.001$", out, re.M)
+    assert re.search(r"^data\s+ignite_vision.datasets:cifar10$", out, re.M)
+    assert "cifar10.py" in out
+
+
+def test_doctor_tells_what_a_bug_report_needs(ignite_vision):
+    _, out, _ = ignite_vision("doctor")
+    for subject in (
+        "torch",
+        "torchvision",
+        "pytorch-ignite",
+        "device",
+        "precision",
+        "threads",
+        "shared memory",
+    ):
+        assert re.search(rf"^{subject}\s+\S", out, re.M)
+
+
+def test_digits_trains_evaluates_and_says_what_comes_next(ignite_vision, tmp_path):
+    code, out, err = ignite_vision("run", "digits", "--epochs", 2, "--out", tmp_path / "run", "--set", "lr=0.004")
+    assert code == 0, err
+    assert re.search(r"^test accuracy 0\.\d{4} on 4\d\d images", out, re.M)
+    assert f"run directory: {tmp_path / 'run'}" in out
+    assert "epoch 2/2" in err
+    assert not [line for line in out.splitlines() if line.startswith("epoch")]  # progress is not a result
+
+
+def test_a_finished_run_says_so_and_changes_nothing(ignite_vision, tmp_path):
+    arguments = ("run", "digits", "--epochs", 1, "--out", tmp_path / "run")
+    _, first, _ = ignite_vision(*arguments)
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file() and p.name != ".lock"}
+    code, again, err = ignite_vision(*arguments)
+    assert (code, again) == (0, first)
+    assert "already finished (1 epochs)" in err
+    after = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file() and p.name != ".lock"}
+    assert before == after
+
+
+def test_resume_trains_on_for_more_epochs(ignite_vision, tmp_path):
+    run = tmp_path / "run"
+    ignite_vision("run", "digits", "--epochs", 1, "--out", run)
+    code, _, err = ignite_vision("resume", run, "--epochs", 2)
+    assert code == 0, err
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert json.loads((run / "run.json").read_text())["recipe"]["epochs"] == 2
+
+
+def test_the_same_command_finds_its_run_again_and_another_rate_another(ignite_vision, tmp_path):
+    for lr in ("0.001", "0.001", "0.002"):
+        assert ignite_vision("run", "digits", "--epochs", 1, "--set", f"lr={lr}")[0] == 0
+    assert len(list((tmp_path / "runs").glob("digits-??????"))) == 2
+
+
+def test_evaluate_repeats_the_metrics_of_the_run(ignite_vision, tmp_path):
+    run = tmp_path / "run"
+    ignite_vision("run", "digits", "--epochs", 1, "--out", run)
+    before = (run / "metrics.json").read_bytes()
+    code, out, err = ignite_vision("evaluate", run)
+    assert code == 0, err
+    assert (run / "metrics.json").read_bytes() == before
+    assert ignite_vision("evaluate", run, "--split", "val")[1].startswith("val accuracy")
+    assert json.loads((run / "val" / "metrics.json").read_text())["split"] == "val"
+
+
+def test_a_dry_run_tells_everything_and_writes_nothing(ignite_vision, tmp_path):
+    code, out, err = ignite_vision("run", "digits", "--dry-run", "--out", tmp_path / "run")
+    assert code == 0, err
+    for part in (
+        "train 1,",
+        "val 1",
+        "test 4",
+        "10 classes (0, 1,",
+        "trainable parameters",
+        "8x8",
+        "nothing was written",
+    ):
+        assert part in out
+    assert not (tmp_path / "run").exists()
+
+
+class TestBadInput:
+    def test_unknown_recipe(self, ignite_vision):
+        assert_one_error_line(ignite_vision("run", "digit"), "no recipe 'digit'", "Did you mean 'digits'?")
+
+    def test_unknown_field(self, ignite_vision):
+        result = ignite_vision("run", "digits", "--set", "epoch=3")
+        assert_one_error_line(result, "no field 'epoch'", "Did you mean 'epochs'?")
+
+    def test_a_setting_without_equals(self, ignite_vision):
+        assert_one_error_line(ignite_vision("run", "digits", "--set", "lr"), "--set wants FIELD=VALUE")
+
+    def test_a_fields_wrong_type(self, ignite_vision):
+        assert_one_error_line(ignite_vision("run", "digits", "--set", "lr=fast"), "lr must be a number, not 'fast'")
+
+    def test_unknown_model(self, ignite_vision):
+        result = ignite_vision("run", "digits", "--set", "model=resnet5O")
+        assert_one_error_line(result, "resnet5O", "Did you mean 'resnet50'?")
+
+    def test_unknown_weights(self, ignite_vision):
+        result = ignite_vision("run", "digits", "--set", "model=resnet18", "--set", "weights=DEFUALT")
+        assert_one_error_line(result, "DEFUALT", "Did you mean 'DEFAULT'?")
+
+    def test_unknown_trainable_part(self, ignite_vision):
+        result = ignite_vision("run", "digits", "--set", "model=resnet18", "--set", "trainable=layer5")
+        assert_one_error_line(result, "layer5")
+
+    def test_a_device_that_is_not_there(self, ignite_vision):
+        assert_one_error_line(ignite_vision("run", "digits", "--device", "cuda:63"), "cuda:63", "--device cpu works")
+        assert_one_error_line(ignite_vision("run", "digits", "--device", "gpu"), "no device 'gpu'")
+
+    def test_a_data_folder_that_is_not_there(self, ignite_vision, tmp_path):
+        assert_one_error_line(
+            ignite_vision("run", "digits", "--data", tmp_path / "gone"), "no such data folder", "gone"
+        )
+
+    def test_a_folder_without_class_folders(self, ignite_vision, tmp_path):
+        (tmp_path / "flat").mkdir()
+        assert_one_error_line(ignite_vision("run", tmp_path / "flat"), "no class folders", "flat")
+
+    def test_a_folder_with_one_class(self, ignite_vision, image_folder):
+        for name in ("banana", "cherry"):
+            (image_folder / name).rename(image_folder / f".{name}")
+        assert_one_error_line(ignite_vision("run", image_folder), "apple")
+
+    def test_a_folder_with_an_empty_class(self, ignite_vision, image_folder):
+        (image_folder / "damson").mkdir()
+        assert_one_error_line(ignite_vision("run", image_folder), "damson")
+
+    def test_a_folder_with_nothing_readable(self, ignite_vision, image_folder):
+        for path in image_folder.rglob("*.jpg"):
+            path.write_bytes(b"<html>not found</html>")
+        assert_one_error_line(ignite_vision("run", image_folder, "--set", "weights=none"), "cannot read image", ".jpg")
+
+    def test_out_is_a_file(self, ignite_vision, tmp_path):
+        (tmp_path / "out").write_text("precious")
+        assert_one_error_line(ignite_vision("run", "digits", "--out", tmp_path / "out"), "--out is a file")
+        assert (tmp_path / "out").read_text() == "precious"
+
+    def test_out_is_a_folder_but_no_run(self, ignite_vision, tmp_path):
+        (tmp_path / "thesis").mkdir()
+        (tmp_path / "thesis" / "chapter1.txt").write_text("precious")
+        assert_one_error_line(ignite_vision("run", "digits", "--out", tmp_path / "thesis"), "a folder but no run")
+        assert [p.name for p in (tmp_path / "thesis").iterdir()] == ["chapter1.txt"]
+
+    def test_out_cannot_be_written(self, ignite_vision):
+        result = ignite_vision("run", "digits", "--out", "/proc/run")
+        assert_one_error_line(result, "cannot write the run directory", "/proc/run")
+
+    def test_another_recipe_in_the_same_directory(self, ignite_vision, tmp_path):
+        ignite_vision("run", "digits", "--epochs", 1, "--out", tmp_path / "run")
+        result = ignite_vision("run", "digits", "--epochs", 1, "--out", tmp_path / "run", "--set", "lr=0.5")
+        assert_one_error_line(result, "lr: 0.002 -> 0.5")
+
+    def test_resume_and_evaluate_of_what_is_no_run(self, ignite_vision, tmp_path):
+        for verb in ("resume", "evaluate"):
+            assert_one_error_line(ignite_vision(verb, tmp_path), "not a run directory", str(tmp_path))
+
+    def test_a_learning_rate_that_explodes(self, ignite_vision, tmp_path):
+        run = tmp_path / "run"
+        result = ignite_vision(
+            "run", "digits", "--epochs", 1, "--set", "lr=1e30", "--set", "optimizer=sgd", "--out", run
+        )
+        assert_one_error_line(result, "the loss is not finite in epoch 1, iteration", "learning rate", "e+29")
+        assert not (run / "model.safetensors").exists()
+
+    def test_the_traceback_comes_only_with_debug(self, ignite_vision):
+        assert "Traceback" in ignite_vision("--debug", "run", "digit")[2]
+
+    def test_an_unknown_option_is_clicks_own_error(self, ignite_vision):
+        code, _, err = ignite_vision("run", "digits", "--epoch", "3")
+        assert code == 2
+        assert "No such option" in err
+
+
+def test_a_batch_larger_than_the_data_is_clamped_with_one_line(ignite_vision, tmp_path):
+    code, _, err = ignite_vision("run", "digits", "--epochs", 1, "--batch-size", 5000, "--out", tmp_path / "run")
+    assert code == 0
+    assert "batch size 5000 is more than the 1,168 images" in err
+
+
+def test_an_error_in_a_fresh_process_is_one_line_too(tmp_path):
+    done = command("run", "nothing-like-it", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no recipe 'nothing-like-it'")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(Path(tmp_path).iterdir()) == []

@@ -1,0 +1,225 @@
+"""What counts as a class and as an image; and what is said about folders that are laid out otherwise."""
+
+import os
+import socket
+
+import pytest
+from PIL import Image
+
+from ignite_vision.datasets import image_folder, is_class_folders
+from ignite_vision.errors import UserError
+
+posix_only = pytest.mark.skipif(os.name == "nt", reason="needs POSIX file types")
+
+
+def write(root, *names):
+    for name in names:
+        path = root / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 3)).save(path, format="PNG")
+    return root
+
+
+def ids(images):
+    return [images.sample_id(i) for i in range(len(images))]
+
+
+def refused(root):
+    with pytest.raises(UserError) as raised:
+        image_folder(root)
+    assert "\n" not in str(raised.value) and raised.value.code == 2
+    return str(raised.value)
+
+
+# classes and images
+
+
+def test_plain_class_folders_are_one_pool_in_sorted_order(tmp_path):
+    splits = image_folder(write(tmp_path, "dog/b.png", "cat/2.png", "cat/10.png", "Ape/a.png"))
+    assert splits.classes == ("Ape", "cat", "dog")
+    assert ids(splits.train) == ["Ape/a.png", "cat/10.png", "cat/2.png", "dog/b.png"]
+    assert splits.train.targets.tolist() == [0, 1, 1, 2]
+    assert splits.val is None and splits.test is None
+    assert splits.train[0][0].shape == (3, 3, 4)
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("training", "validation", "testing"), ("Train", "valid", "TEST")]
+)
+def test_given_splits_are_kept_and_classes_matched_by_name(tmp_path, names):
+    train, val, test = names
+    write(
+        tmp_path,
+        f"{train}/cat/1.png",
+        f"{train}/dog/1.png",
+        f"{train}/owl/1.png",
+        f"{val}/dog/1.png",
+        f"{test}/owl/1.png",
+    )
+    splits = image_folder(tmp_path)
+    assert splits.classes == ("cat", "dog", "owl")
+    assert splits.val.targets.tolist() == [1] and splits.test.targets.tolist() == [2]
+    assert ids(splits.train) + ids(splits.test) == [f"{train}/{c}/1.png" for c in splits.classes] + [
+        f"{test}/owl/1.png"
+    ]
+
+
+def test_train_alone_leaves_the_others_to_be_cut(tmp_path):
+    splits = image_folder(write(tmp_path, "train/cat/1.png", "train/dog/1.png"))
+    assert len(splits.train) == 2 and splits.val is None and splits.test is None
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    assert image_folder(write(tmp_path, "train/1.png", "bus/1.png")).classes == ("bus", "train")
+
+
+def test_hidden_names_and_stray_files_are_no_classes(tmp_path):
+    write(tmp_path, "cat/1.png", "dog/1.png", ".ipynb_checkpoints/1.png", "__MACOSX/cat/1.png", "stray.png")
+    write(tmp_path, "cat/._1.png", "cat/.ipynb_checkpoints/1.png", "dog/Thumbs.db", "dog/notes.txt")
+    splits = image_folder(tmp_path)
+    assert splits.classes == ("cat", "dog") and ids(splits.train) == ["cat/1.png", "dog/1.png"]
+
+
+def test_extensions_count_whatever_their_case_and_images_may_lie_deeper(tmp_path):
+    splits = image_folder(write(tmp_path, "cat/a/b/1.JPG", "cat/2.Png", "dog/1.jpeg"))
+    assert ids(splits.train) == ["cat/2.Png", "cat/a/b/1.JPG", "dog/1.jpeg"]
+
+
+@posix_only
+def test_only_regular_files_are_images(tmp_path):
+    write(tmp_path, "cat/1.png", "dog/1.png")
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    (tmp_path / "cat" / "dangling.png").symlink_to("nowhere.png")
+    (tmp_path / "cat" / "linked.png").symlink_to("1.png")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(tmp_path / "cat" / "s.png"))  # a socket's path has at most 108 bytes
+    assert ids(image_folder(tmp_path).train) == ["cat/1.png", "cat/linked.png", "dog/1.png"]
+
+
+@posix_only
+def test_links_that_loop_give_each_image_once(tmp_path):
+    write(tmp_path / "data", "cat/1.png", "dog/1.png")
+    (tmp_path / "data" / "all").symlink_to("..")
+    (tmp_path / "data" / "self").symlink_to(".")
+    (tmp_path / "data" / "cat" / "up").symlink_to("..")
+    splits = image_folder(tmp_path / "data")
+    assert splits.classes == ("cat", "dog") and len(splits.train) == 2
+
+
+@posix_only
+def test_a_class_may_be_a_link_to_a_folder_elsewhere(tmp_path):
+    write(tmp_path, "elsewhere/1.png", "data/cat/1.png")
+    (tmp_path / "data" / "dog").symlink_to("../elsewhere")
+    assert ids(image_folder(tmp_path / "data").train) == ["cat/1.png", "dog/1.png"]
+
+
+@posix_only
+def test_class_names_with_undecodable_bytes_survive(tmp_path):
+    splits = image_folder(write(tmp_path, b"caf\xe9/1.png", "\u00fcber/1.png"))
+    assert [os.fsencode(name) for name in splits.classes] == [b"caf\xe9", "\u00fcber".encode()]
+    assert splits.train[0][0].shape == (3, 3, 4)
+
+
+def test_a_relative_folder_gives_the_same_names(tmp_path, monkeypatch):
+    write(tmp_path, "cat/1.png", "dog/1.png")
+    monkeypatch.chdir(tmp_path)
+    assert ids(image_folder(".").train) == ids(image_folder(tmp_path).train) == ["cat/1.png", "dog/1.png"]
+
+
+# refusals
+
+
+def test_what_is_no_folder_is_refused(tmp_path):
+    write(tmp_path, "a.png")
+    assert refused(tmp_path / "a.png").startswith("not a folder")
+    assert refused(tmp_path / "gone").startswith("no such folder")
+
+
+def test_a_flat_folder_of_images_says_how_many_and_what_to_do(tmp_path):
+    message = refused(write(tmp_path, "1.png", "2.jpg"))
+    assert message.startswith("no class folders, 2 images lie directly in it")
+    assert f"{tmp_path}/CLASS/image.jpg" in message
+
+
+def test_an_empty_folder_says_so(tmp_path):
+    assert refused(tmp_path).startswith("no class folders and no images")
+
+
+def test_one_class_is_refused(tmp_path):
+    assert refused(write(tmp_path, "cat/1.png")).startswith("only one class folder, 'cat'")
+
+
+def test_a_folder_too_high_says_where_to_look(tmp_path):
+    assert f"Try --data {tmp_path / 'data'}" in refused(write(tmp_path, "data/cat/1.png", "data/dog/1.png"))
+
+
+def test_empty_classes_are_named(tmp_path):
+    write(tmp_path, "cat/1.png")
+    (tmp_path / "dog").mkdir()
+    assert refused(tmp_path).startswith("no images in class folder 'dog' (")
+    (tmp_path / "owl").mkdir()
+    assert refused(tmp_path).startswith("no images in class folder 'dog' (and in 1 more)")
+
+
+def test_class_folders_without_any_image_say_what_an_image_is(tmp_path):
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "dog" / "1.txt").write_text("")
+    message = refused(tmp_path)
+    assert message.startswith("no images in any class folder") and ".jpg" in message
+
+
+def test_a_class_that_train_lacks_is_refused(tmp_path):
+    message = refused(write(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/owl/1.png"))
+    assert message.startswith("class 'owl' is not in train") and str(tmp_path / "test") in message
+
+
+def test_a_class_that_only_test_lacks_is_no_error(tmp_path):
+    splits = image_folder(write(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/1.png"))
+    assert len(splits.test) == 1
+
+
+def test_a_test_folder_without_class_folders_is_refused(tmp_path):
+    message = refused(write(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/1.png"))
+    assert message.startswith("no images in any class folder") and f"{tmp_path}/test/CLASS/image.jpg" in message
+
+
+def test_train_and_test_are_not_taken_for_two_classes(tmp_path):
+    assert refused(write(tmp_path, "train/1.png", "test/1.png")).startswith("no class folders in test, train")
+
+
+def test_two_folders_for_validation_are_refused(tmp_path):
+    write(tmp_path, "train/cat/1.png", "train/dog/1.png", "val/cat/1.png", "valid/cat/1.png")
+    assert refused(tmp_path).startswith("both 'val' and 'valid'")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_named(tmp_path):
+    write(tmp_path, "cat/1.png", "dog/1.png")
+    (tmp_path / "dog").chmod(0)
+    message = refused(tmp_path)
+    (tmp_path / "dog").chmod(0o700)
+    assert message.startswith("cannot read the folder: Permission denied") and "dog" in message
+
+
+# is_class_folders
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["cat/1.png"], True),
+        (["train/cat/1.png"], True),
+        (["1.png"], False),
+        ([".hidden/1.png"], False),
+        (["Images/n02085620-Chihuahua/1.png", "lists/train_list.mat"], False),
+        (["cat/notes.txt"], False),
+        ([], False),
+    ],
+)
+def test_class_folders_are_recognised(tmp_path, names, expected):
+    assert is_class_folders(write(tmp_path, *names)) is expected
+
+
+def test_a_missing_folder_is_no_class_folders(tmp_path):
+    assert not is_class_folders(tmp_path / "gone")
