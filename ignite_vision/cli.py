@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ PATH = click.Path(path_type=Path)
 def main() -> None:
     """Entry point: every foreseen error is one line on stderr and an exit code; a bug is a traceback and 1."""
     debug = "--debug" in sys.argv
+    for module in ("PIL", "ignite_vision.images"):  # of damaged files, which get an error of ours; of deprecation
+        warnings.filterwarnings("ignore", module=module)
     logging.getLogger("ignite").addHandler(logging.NullHandler())  # what an engine raises is printed here, once
     try:
         cli.main(standalone_mode=False)

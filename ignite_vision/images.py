@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import stat
-import warnings
+import struct
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ IMAGE_EXTENSIONS = frozenset(
 MAX_PIXELS = 100_000_000  # 300 MB as RGB; a PNG of 20 kB can claim more
 FAST_MODES = {"JPEG": ("RGB", "L"), "MPO": ("RGB",), "PNG": ("RGB", "L")}  # torchvision decodes them alike
 NEXT_STEP = "Remove it or replace it."
+BOMB = Image.DecompressionBombError
 
 
 def read_image(path: Path | str) -> torch.Tensor:
@@ -47,16 +48,14 @@ def decode(data: bytes, name: str) -> torch.Tensor:
         if image.mode in FAST_MODES.get(image.format or "", ()) and not image.info.get("transparency"):
             return _decode_fast(data)
         return _decode_any(image)
-    # Pillow raises SyntaxError, struct.error (a ValueError in effect) and more for damaged headers
-    except (OSError, ValueError, SyntaxError, RuntimeError, EOFError, MemoryError) as error:
+    # all of these come out of Pillow for damaged headers
+    except (OSError, ValueError, SyntaxError, RuntimeError, EOFError, struct.error, BOMB) as error:
         raise UserError(f"cannot read image: {_reason(error)}", name, NEXT_STEP) from error
 
 
 def _open(data: bytes) -> Image.Image:
     """Read the header alone (30 us), and refuse what would not fit into memory."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the cap below is ours
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width}x{height} is more than {MAX_PIXELS:,} pixels")
@@ -65,12 +64,8 @@ def _open(data: bytes) -> Image.Image:
 
 def _decode_fast(data: bytes) -> torch.Tensor:
     """Torchvision's decoder: five times as fast as Pillow on photographs."""
-    with warnings.catch_warnings():
-        # deprecated in torchvision 0.29 for TorchCodec, which brings FFmpeg along; and the bytes are only read
-        warnings.filterwarnings("ignore", message=".*decoding and encoding capabilities.*")
-        warnings.filterwarnings("ignore", message="The given buffer is not writable")
-        encoded = torch.frombuffer(data, dtype=torch.uint8)
-        return decode_image(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
+    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # of bytes, which nobody may change, it warns
+    return decode_image(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
 
 
 def _decode_any(image: Image.Image) -> torch.Tensor:
@@ -102,4 +97,5 @@ def _reason(error: BaseException) -> str:
         return "not an image of a known format"
     text = " ".join(str(error).split()) or type(error).__name__
     where, bracket, what = text.partition(".cpp:")  # "[decode_jpeg, /.../decode_jpeg.cpp:171, what it is"
-    return (what.partition(" ")[2] if bracket else text).strip(" .]")[:120]
+    reason = (what.partition(" ")[2] if bracket else text).strip(" .]")[:120]
+    return "the file is cut off" if "truncated" in reason.lower() else reason

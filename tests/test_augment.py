@@ -1,0 +1,92 @@
+"""Random operations on uint8 batches, each a function of its numbers."""
+
+import pytest
+import torch
+
+from ignite_vision.augment import RandomCrop, RandomHorizontalFlip, RandomResizedCrop, augment, draws
+
+
+def batch(n=4, channels=3, side=12):
+    return torch.randint(0, 256, (n, channels, side, side), dtype=torch.uint8)
+
+
+def numbers(*rows):
+    return torch.tensor(rows, dtype=torch.float32)
+
+
+OPERATIONS = [RandomHorizontalFlip(), RandomCrop(), RandomCrop(padding=2), RandomResizedCrop()]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
+def test_what_comes_out_is_uint8_and_a_function_of_image_and_numbers(operation):
+    images, u = batch(), torch.rand(4, operation.draws)
+    out = operation(images, u, 8)
+    assert out.dtype == torch.uint8
+    one = operation(images[2:3], u[2:3], 8)
+    assert out[2:3].equal(one)
+
+
+def test_half_of_the_images_are_mirrored():
+    images = batch(2)
+    out = RandomHorizontalFlip()(images, numbers([0.49], [0.5]), 12)
+    assert out[0].equal(images[0].flip(-1))
+    assert out[1].equal(images[1])
+
+
+def test_a_random_crop_is_a_window_at_the_drawn_place():
+    images = batch(3)
+    out = RandomCrop()(images, numbers([0, 0], [0.999, 0.999], [0.4, 0.0]), 8)
+    assert out[0].equal(images[0, :, :8, :8])
+    assert out[1].equal(images[1, :, 4:, 4:])
+    assert out[2].equal(images[2, :, 2:10, :8])
+
+
+def test_every_place_of_a_random_crop_is_equally_likely():
+    rows = torch.arange(12, dtype=torch.uint8).view(1, 1, 12, 1).expand(10000, 1, 12, 12)
+    tops = RandomCrop()(rows, torch.rand(10000, 2, generator=torch.Generator().manual_seed(0)), 8)[:, 0, 0, 0]
+    assert torch.bincount(tops.long()).float().div(2000).sub(1).abs().max() < 0.1
+    assert set(tops.tolist()) == {0, 1, 2, 3, 4}
+
+
+def test_padding_is_black_and_reaches_the_corners():
+    out = RandomCrop(padding=4)(batch(1) | 1, numbers([0, 0]), 12)
+    assert (out[0, :, :4] == 0).all() and (out[0, :, 4:, 4:] > 0).all()
+
+
+def test_a_resized_crop_of_everything_is_the_image():
+    images = batch(side=16)
+    whole = RandomResizedCrop(scale=(1, 1), ratio=(1, 1))
+    assert whole(images, torch.rand(4, 4), 16).equal(images)
+
+
+def test_a_resized_crop_stays_inside_and_has_the_drawn_area():
+    ramp = torch.arange(64).view(1, 1, 1, 64).expand(500, 1, 64, 64).mul(4).to(torch.uint8)
+    out = RandomResizedCrop(scale=(0.25, 0.25), ratio=(1, 1))(ramp, torch.rand(500, 4), 32)
+    spans = (out[:, 0, 0, -1].int() - out[:, 0, 0, 0].int()) / 4
+    assert spans.float().mean().item() == pytest.approx(31, abs=0.6)
+
+
+def test_what_no_operation_has_cropped_is_cropped_from_the_centre():
+    images = batch()
+    out = augment(images, torch.zeros(4, 0), (), 8)
+    assert out.equal(images[:, :, 2:10, 2:10])
+
+
+def test_each_operation_gets_its_own_numbers():
+    images, operations = batch(), (RandomHorizontalFlip(), RandomCrop())
+    assert draws(operations) == 3
+    u = torch.rand(4, 3)
+    expected = RandomCrop()(RandomHorizontalFlip()(images, u[:, :1], 8), u[:, 1:], 8)
+    assert augment(images, u, operations, 8).equal(expected)
+
+
+def test_a_plain_function_may_draw_from_the_ambient_generator():
+    def noise(images, size):
+        return images ^ torch.randint(0, 4, images.shape, dtype=torch.uint8)
+
+    images = batch()
+    torch.manual_seed(0)
+    first = augment(images, torch.zeros(4, 0), (noise,), 12)
+    torch.manual_seed(0)
+    assert augment(images, torch.zeros(4, 0), (noise,), 12).equal(first)
+    assert not first.equal(images)
