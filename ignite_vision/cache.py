@@ -14,16 +14,19 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from ignite_vision.environment import cache_home
 from ignite_vision.errors import NOT_SAVED, UserError
+from ignite_vision.history import write_atomically
 from ignite_vision.splits import ImageFiles, Images
+
+T = TypeVar("T")
 
 SHARD_ROWS = 1024
 SLACK = 1.1  # free disk space wanted, as a multiple of what is to be written
@@ -34,11 +37,20 @@ class Shards:
     """n rows of one shape and dtype. key: JSON-plain, everything that the rows are a function of."""
 
     def __init__(self, kind: str, key: Any, n: int, shape: tuple[int, ...], dtype: torch.dtype):
-        text = json.dumps(key, sort_keys=True)
-        self.folder = cache_home() / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        self.folder = folder_of(kind, key)
         self.key, self.n, self.shape, self.dtype = key, n, shape, dtype
         self.row_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        self.count = -(-n // SHARD_ROWS)
         self._maps: dict[int, torch.Tensor] = {}
+
+    @classmethod
+    def on_disk(cls, kind: str, key: Any, n: int) -> Shards | None:
+        """Return what an earlier run began to write under this key, or None."""
+        try:
+            facts = json.loads((folder_of(kind, key) / "key.json").read_text(encoding="utf-8"))
+            return cls(kind, key, n, tuple(facts["shape"]), getattr(torch, facts["dtype"]))
+        except (OSError, ValueError, KeyError, AttributeError):  # nothing, or nothing of ours
+            return None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": {}}  # a worker maps the files itself
@@ -53,7 +65,7 @@ class Shards:
 
     def missing(self) -> list[int]:
         """Files that are not there, or not whole."""
-        return [k for k in range(-(-self.n // SHARD_ROWS)) if not self._is_whole(k)]
+        return [k for k in range(self.count) if not self._is_whole(k)]
 
     def _is_whole(self, k: int) -> bool:
         try:
@@ -67,7 +79,8 @@ class Shards:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "key.json").exists():
-                (self.folder / "key.json").write_text(json.dumps(self.key, indent=1) + "\n", encoding="utf-8")
+                facts = {"shape": self.shape, "dtype": str(self.dtype).removeprefix("torch."), "key": self.key}
+                write_atomically(self.folder / "key.json", json.dumps(facts, indent=1) + "\n")
             rows.contiguous().view(torch.uint8).numpy().tofile(temporary)
             temporary.replace(self.path(k))
         except OSError as error:
@@ -93,7 +106,13 @@ class Shards:
 
     def read_all(self) -> torch.Tensor:
         """(n, *shape): everything, in memory."""
-        return torch.cat([self.file(k) for k in range(-(-self.n // SHARD_ROWS))])
+        return torch.cat([self.file(k) for k in range(self.count)])
+
+
+def folder_of(kind: str, key: Any) -> Path:
+    """Folder of the rows that are a function of `key`."""
+    text = json.dumps(key, sort_keys=True)
+    return cache_home() / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def has_room(size: int) -> bool:
@@ -116,13 +135,12 @@ def key_of_images(images: Images) -> str:
     return digest.hexdigest()
 
 
-def with_progress(todo: list[int], of: int, what: str, say: Callable[[str], None]) -> Iterator[int]:
-    """Yield the files to write, with a line every few seconds that says how long the rest will take."""
+def with_progress(items: Iterable[T], total: int, what: str, say: Callable[[str], None]) -> Iterator[T]:
+    """Yield the items, with a line every few seconds that says how long the rest will take."""
     begin = last = time.monotonic()
-    for done, k in enumerate(todo):
+    for done, item in enumerate(items):
+        yield item
         now = time.monotonic()
-        if done and now - last > REPORT_EVERY:
-            last = now
-            left = (now - begin) / done * (len(todo) - done)
-            say(f"{what}: {of - len(todo) + done} of {of} parts, {left:,.0f} s to go")
-        yield k
+        if now - last > REPORT_EVERY:
+            last, share = now, (done + 1) / total
+            say(f"{what}: {share:.0%}, {(now - begin) * (1 - share) / share:,.0f} s to go")

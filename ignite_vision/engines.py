@@ -28,13 +28,13 @@ def make_engines(run: Run) -> None:
     """Give the run its optimizer, trainer and evaluator. The model is on the device already."""
     run.optimizer = make_optimizer(run)
     run.trainer = create_supervised_trainer(
-        run.model,
+        run.network,
         run.optimizer,
         make_loss(run),
         device=run.device,
         non_blocking=True,
         prepare_batch=prepare_training(run),
-        model_fn=forward_in(run.precision, run.device, run.frozen),
+        model_fn=forward_in(run.precision, run.device, run.frozen if run.network is run.model else []),
         # detached and still on the device: an .item() here would wait for it in every iteration
         output_transform=lambda _x, y, y_pred, loss: {
             "y_pred": y_pred.detach(),
@@ -58,7 +58,7 @@ def make_evaluator(run: Run) -> Engine:
     state.metrics "loss" (cross entropy, nats) and "accuracy" (a fraction).
     """
     evaluator = create_supervised_evaluator(
-        run.model,
+        run.network,
         device=run.device,
         non_blocking=True,
         prepare_batch=prepare_evaluation(run),
@@ -124,6 +124,8 @@ def not_finite(run: Run, where: str) -> UserError:
 def prepare_training(run: Run) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
     """(uint8 images, targets, u) -> augmented, normalised float32 images and targets, on the device."""
     operations, preprocessing = run.recipe.augment, run.preprocessing
+    if run.plan.kind == "features":
+        return prepare_features
 
     def prepare(batch: Batch, device: torch.device, non_blocking: bool) -> tuple[torch.Tensor, torch.Tensor]:
         images, targets, u = (tensor.to(device, non_blocking=non_blocking) for tensor in batch)
@@ -133,9 +135,19 @@ def prepare_training(run: Run) -> Callable[..., tuple[torch.Tensor, torch.Tensor
     return prepare
 
 
+def prepare_features(batch: Batch, device: torch.device, non_blocking: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """(features, targets, ...) to the device: augmentation and normalisation lie behind them."""
+    features, targets = (tensor.to(device, non_blocking=non_blocking) for tensor in batch[:2])
+    if features.ndim == 4:  # as they came out of the network: another layout, other bits
+        features = features.contiguous(memory_format=torch.channels_last)
+    return features, targets
+
+
 def prepare_evaluation(run: Run) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
     """(uint8 images, targets) -> normalised float32 centre crops and targets, on the device. Nothing random."""
     preprocessing = run.preprocessing
+    if run.plan.kind == "features":
+        return prepare_features
 
     def prepare(batch: Batch, device: torch.device, non_blocking: bool) -> tuple[torch.Tensor, torch.Tensor]:
         images, targets = (tensor.to(device, non_blocking=non_blocking) for tensor in batch)

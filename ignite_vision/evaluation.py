@@ -14,8 +14,9 @@ import torch
 
 from ignite_vision.engines import loss_and_accuracy, make_evaluator
 from ignite_vision.errors import DAMAGED, UserError
+from ignite_vision.features import source_of
 from ignite_vision.history import write_atomically
-from ignite_vision.loaders import choose_cache, eval_loader
+from ignite_vision.loaders import eval_loader
 from ignite_vision.model_file import load_weights, read_header
 from ignite_vision.run import Run
 
@@ -49,8 +50,7 @@ def predict_split(run: Run, split: str) -> Predictions:
     """Run an evaluator of its own over a split: nothing that a recipe hooked to run.evaluator fires."""
     images = getattr(run.splits, split)
     evaluator = make_evaluator(run)
-    cache, _ = choose_cache(run.recipe, run.splits, run.canvas, run.device)
-    evaluator.run(eval_loader(run.recipe, images, run.canvas, run.device, run.workers, cache))
+    evaluator.run(eval_loader(run, source_of(run, split), images.targets))
     state: Any = evaluator.state
     ids = tuple(images.sample_id(i) for i in range(len(images)))
     return Predictions(ids, state.targets, state.logits, run.splits.classes)

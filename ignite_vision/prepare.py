@@ -12,11 +12,12 @@ import torch
 from ignite_vision import datasets, environment, models
 from ignite_vision.errors import UserError
 from ignite_vision.history import History
-from ignite_vision.loaders import canvas_of, default_workers
+from ignite_vision.loaders import default_workers
 from ignite_vision.preprocessing import Preprocessing
 from ignite_vision.randomness import Purpose, seed_everything
 from ignite_vision.recipe import LoadedRecipe, Recipe, override
 from ignite_vision.run import Run, default_directory, is_run
+from ignite_vision.sources import canvas_of
 from ignite_vision.splits import ArrayImages, ImageFiles, Splits, apply_csv, cut
 
 # Without pretrained weights images are mapped from [0, 1] to [-1, 1]: ImageNet's statistics mean nothing there.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ignite_vision.run import Run
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-CACHES = ("auto", "resident", "none")
+CACHES = ("auto", "features", "resident", "pixels", "none")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,8 @@ class Recipe:
 
     augment: tuple[Callable[..., torch.Tensor], ...] = ()
     """Random operations of ignite_vision.augment, in order, on training batches only."""
+    views: int | None = None
+    """Augmented views of each image for which features are computed, used in turn; None: fresh ones every epoch."""
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = nn.functional.cross_entropy
     """(logits (N, C) float32, targets (N,) int64) -> scalar."""
     optimizer: str | Callable[[list[nn.Parameter], float], torch.optim.Optimizer] = "adam"
@@ -76,14 +78,15 @@ class Recipe:
     precision: str = "auto"
     """fp32, bf16, fp16 (CUDA), or auto: bf16 where the processor has it."""
     cache: str = "auto"
-    """Where decoded images live: resident (in memory), none (decoded as needed), or auto, by size."""
+    """What is computed once: features (of a frozen network), pixels in memory (resident) or on disk (pixels), or
+    none; auto takes the first of these that can be had."""
     seed: int = 0
     """Initialises the model, orders and augments the images."""
     handlers: Callable[[Run], None] | None = None
     """Attach your own: def handlers(run): @run.trainer.on(Events.EPOCH_COMPLETED) ..."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "patience", "image_size"):
+        for name in ("epochs", "batch_size", "accumulate", "patience", "image_size", "views"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise UserError(f"{name} must be a whole number of at least 1, not {value!r}")

@@ -9,6 +9,7 @@ from typing import Any
 from ignite_vision import models
 from ignite_vision.curves import write_curves
 from ignite_vision.evaluation import metrics, predict_split, use_best_weights, write_results
+from ignite_vision.features import settle
 from ignite_vision.history import write_atomically
 from ignite_vision.model_file import write_model
 from ignite_vision.recipe import fields_of
@@ -87,6 +88,7 @@ def model_header(run: Run, numbers: dict[str, Any]) -> dict[str, Any]:
 def evaluate_run(run: Run, split: str) -> dict[str, Any]:
     """Evaluate a finished run's best model on a split; results of another split than test get a folder of their own."""
     use_best_weights(run)
+    settle(run)
     predictions = predict_split(run, split)
     numbers = metrics(predictions, split)
     folder = run.directory if split == "test" else run.directory / split
@@ -117,7 +119,7 @@ def summary(run: Run) -> list[str]:
         f"data       {data_name}: {sizes} images, {len(splits.classes)} classes ({class_list(splits.classes)})",
         f"model      {model_name(run)}, {weights}: {trainable:,} trainable parameters, {frozen:,} frozen",
         f"images     {colour} {preprocessing.crop}x{preprocessing.crop}, short side resized to {preprocessing.resize}"
-        f" ({preprocessing.interpolation}), {run.loaders.cache}: {run.loaders.reason}",
+        f" ({preprocessing.interpolation}), {run.plan.kind}: {run.plan.reason}",
         f"training   {run.recipe.epochs} epochs of {len(run.loaders.train):,} batches of {run.loaders.batch}"
         f", {run.precision} on {run.device}" + clamped(run),
         f"run        {run.directory}",

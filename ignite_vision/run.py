@@ -18,9 +18,10 @@ from torch import nn
 from ignite_vision import environment
 from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.history import History, Stopwatch, TrainingSums, write_atomically
-from ignite_vision.loaders import Canvas, Loaders
+from ignite_vision.loaders import Loaders
 from ignite_vision.preprocessing import Preprocessing
 from ignite_vision.recipe import LoadedRecipe, Recipe, digest, fields_of
+from ignite_vision.sources import Canvas, Plan, Source
 from ignite_vision.splits import Splits, fingerprint, write_csv
 
 try:
@@ -54,7 +55,8 @@ class Run:
 
     `trainer` and `evaluator` are Ignite's own engines: hook any event with `@run.trainer.on(Events...)`.
     trainer.state.output and evaluator.state.output hold "y_pred" (logits (N,C) float32) and "y" (targets (N,)
-    int64), so that Ignite's metrics attach as they are; the trainer's also "loss".
+    int64), so that Ignite's metrics attach as they are; the trainer's also "loss". `network` is what the engines
+    run: the model, or its head alone where features are cached.
     """
 
     loaded: LoadedRecipe
@@ -73,6 +75,10 @@ class Run:
     history: History
     say: Callable[[str], None]
 
+    plan: Plan = dataclasses.field(init=False)
+    network: nn.Module = dataclasses.field(init=False)
+    sources: dict[str, Source] = dataclasses.field(default_factory=dict)
+    hashes: dict[str, str] = dataclasses.field(default_factory=dict)
     loaders: Loaders = dataclasses.field(init=False)
     optimizer: torch.optim.Optimizer = dataclasses.field(init=False)
     trainer: Engine = dataclasses.field(init=False)
@@ -85,6 +91,11 @@ class Run:
 
     def __post_init__(self) -> None:
         self.sums = TrainingSums(self.device)
+
+    @property
+    def views(self) -> int:
+        """Views of each training image that a feature cache holds."""
+        return self.recipe.views or 1 if self.recipe.augment else 1
 
     def persist(self, name: str, holder: Any) -> None:
         """Put a handler's own state into every checkpoint: `holder` has state_dict and load_state_dict."""
@@ -172,7 +183,7 @@ def settings_of(run: Run) -> dict[str, Any]:
         "classes": list(run.splits.classes),
         "preprocessing": run.preprocessing.to_dict(),
         "environment": environment.record(run.device, run.precision),
-        "cache": {"kind": run.loaders.cache, "reason": run.loaders.reason},
+        "cache": {"kind": run.plan.kind, "reason": run.plan.reason},
     }
 
 

@@ -7,6 +7,7 @@ from ignite.engine import Events
 from ignite_vision.checkpoint import is_validated, restore, save_checkpoints
 from ignite_vision.engines import make_engines
 from ignite_vision.errors import Stopped
+from ignite_vision.features import settle, source_of
 from ignite_vision.handlers import (
     count_training,
     evaluate_each_epoch,
@@ -17,16 +18,20 @@ from ignite_vision.handlers import (
     show_progress,
     stop_early,
 )
-from ignite_vision.loaders import make_loaders
+from ignite_vision.loaders import Loaders, eval_loader, train_batch, train_loader
 from ignite_vision.run import Run
 from ignite_vision.signals import StopFlag
 
 
 def build(run: Run) -> None:
     """Make the engines and the loaders: everything that an epoch needs, with nothing attached yet."""
+    settle(run)
     make_engines(run)
-    run.loaders = make_loaders(
-        run.recipe, run.splits, run.canvas, run.device, run.workers, lambda: run.trainer.state.iteration
+    train, val = source_of(run, "train"), source_of(run, "val")
+    run.loaders = Loaders(
+        train=train_loader(run, train),
+        val=eval_loader(run, val, run.splits.val.targets),
+        batch=train_batch(run.recipe, len(run.splits.train)),
     )
 
 
@@ -57,9 +62,10 @@ def fit(run: Run) -> None:
                 run.trainer.fire_event(Events.EPOCH_COMPLETED)
             if not is_trained(run):
                 run.trainer.run(run.loaders.train, max_epochs=run.recipe.epochs)
-        except Stopped:
+        except Stopped as stop:
             run.save()
-            raise
+            at = f"{stop.what} after iteration {run.trainer.state.iteration}, saved"
+            raise Stopped(f"{at}. Go on with: ignite-vision resume {run.directory}", stop.code) from None
     run.save()
 
 

@@ -17,6 +17,7 @@ recipe = Recipe(
     weights="DEFAULT",
     trainable="head",
     augment=(RandomCrop(),),
+    views=8,  # crops of each image, computed once and used in turn
     optimizer="adam",
     lr=1e-3,
     epochs=100,

@@ -30,6 +30,7 @@ def homes(tmp_path, monkeypatch):
     """Keep every test's runs and data out of the user's folders."""
     monkeypatch.setenv("IGNITE_VISION_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("IGNITE_VISION_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def squares(root: Path) -> Splits:

@@ -1,23 +1,13 @@
 """Batches: which images, in which order, with which random numbers, from whatever source."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
+from ignite_vision import environment
 from ignite_vision.augment import RandomHorizontalFlip
-from ignite_vision.loaders import (
-    Canvas,
-    Decoded,
-    EvalBatches,
-    InOrder,
-    Order,
-    Resident,
-    TrainBatches,
-    make_loaders,
-)
-from ignite_vision.prepare import prepare
+from ignite_vision.loaders import EvalBatches, Order, TrainBatches, in_order
+from ignite_vision.sources import Decoded, Resident
 from ignite_vision.training import build
 
 
@@ -49,13 +39,13 @@ def test_asking_twice_for_an_iterator_changes_nothing():
 
 
 def test_evaluation_sees_every_image_once_in_order():
-    assert [i for _, batch in indices(InOrder(50, 16)) for i in batch] == list(range(50))
+    assert [i for _, batch in indices(in_order(range(50), 16)) for i in batch] == list(range(50))
 
 
 def test_evaluation_batches_have_one_shape_and_targets_say_how_many_count(make_run):
     run = make_run()
     batches = EvalBatches(Decoded(run.splits.val, run.canvas, 0), run.splits.val.targets, 16)
-    shapes = [(tuple(images.shape), len(targets)) for images, targets in (batches[r] for r in InOrder(24, 16))]
+    shapes = [(tuple(images.shape), len(targets)) for images, targets in (batches[r] for r in in_order(range(24), 16))]
     assert shapes == [((16, 1, 8, 8), 16), ((16, 1, 8, 8), 8)]
 
 
@@ -77,16 +67,10 @@ def test_batches_do_not_depend_on_cache_or_workers(make_run, workers):
     other = make_run(augment=(RandomHorizontalFlip(),), cache="none", workers=workers)
     build(reference)
     build(other)
-    assert (reference.loaders.cache, other.loaders.cache) == ("resident", "none")
-    pairs = zip(reference.loaders.train, other.loaders.train, strict=True)
+    assert (reference.plan.kind, other.plan.kind) == ("resident", "none")
+    pairs = list(zip(reference.loaders.train, other.loaders.train, strict=True))
+    assert len(pairs) == 4
     assert all(a.equal(b) for pair in pairs for a, b in zip(*pair, strict=True))
-
-
-def test_the_cache_is_chosen_by_size(make_run):
-    run = make_run()
-    build(run)
-    assert run.loaders.cache == "resident"
-    assert "MiB of images" in run.loaders.reason
 
 
 def test_a_batch_larger_than_the_data_is_clamped(make_run):
@@ -96,10 +80,15 @@ def test_a_batch_larger_than_the_data_is_clamped(make_run):
     assert len(run.loaders.train) == 1
 
 
-def test_a_photo_folder_is_decoded_once_when_it_is_resident(make_run, image_folder):
-    from ignite_vision import datasets
+def test_an_epoch_is_a_whole_number_of_optimizer_steps(make_run):
+    run = make_run(batch_size=16, accumulate=4)
+    build(run)
+    assert (run.loaders.batch, len(run.loaders.train)) == (4, 16)
 
-    run = make_run(data=image_folder, image_size=32)
-    run.recipe = dataclasses.replace(run.recipe, data=datasets.image_folder)
-    assert isinstance(run.canvas, Canvas)
-    assert prepare is not None and make_loaders is not None
+
+def test_little_shared_memory_means_fewer_workers_and_says_how_to_get_more(make_run, monkeypatch):
+    monkeypatch.setattr(environment, "free_shared_memory", lambda: 5 * 16 * 64)
+    run = make_run(cache="none", workers=4)
+    build(run)
+    assert run.loaders.train.num_workers == 1
+    assert any("1 loader workers instead of 4" in line and "--shm-size" in line for line in run.lines)

@@ -1,0 +1,173 @@
+"""Where the rows of a batch come from: decoded when asked for, in memory, on disk, or features of a frozen network.
+
+A Source answers a request, (epoch, indices), with rows. Whichever kind it is, the rows are the same to the bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from ignite_vision.cache import Shards, has_room, key_of_images, with_progress
+from ignite_vision.environment import free_memory, versions
+from ignite_vision.preprocessing import Preprocessing, canvas
+from ignite_vision.randomness import Purpose, seed_everything
+from ignite_vision.recipe import Recipe
+from ignite_vision.splits import ArrayImages, DatasetImages, ImageFiles, Images, Splits
+
+RESIDENT_SHARE = 0.25  # of the free memory that rows may take
+DECODE_AGAIN = 20_000  # files that every command may as well decode anew: some ten seconds on two cores
+
+Request = tuple[int, np.ndarray]  # (epoch, (N,) image indices)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What holds the rows, and why. kind: features, resident, pixels (on disk) or none (decoded when asked for)."""
+
+    kind: str
+    reason: str
+    on_disk: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Canvas:
+    """How an image becomes a square of uint8: what a cache holds. size: pixels per side."""
+
+    preprocessing: Preprocessing
+    size: int
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """(C,H,W) or (N,C,H,W) uint8 -> (...,c,size,size) uint8."""
+        return canvas(image, self.preprocessing, self.size)
+
+
+def canvas_of(recipe: Recipe, preprocessing: Preprocessing) -> Canvas:
+    """Without augmentation only the centre crop is ever seen; a random crop needs what lies around it."""
+    return Canvas(preprocessing, preprocessing.resize if recipe.augment else preprocessing.crop)
+
+
+class Decoded(Dataset[torch.Tensor]):
+    """Images read when asked for. (epoch, (N,) indices) -> (N,c,S,S) uint8."""
+
+    def __init__(self, images: Images, to_canvas: Canvas, seed: int):
+        self.images, self.to_canvas, self.seed = images, to_canvas, seed
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, request: Request) -> torch.Tensor:
+        epoch, index = request
+        return torch.stack([self.one(epoch, i) for i in index.tolist()])
+
+    def one(self, epoch: int, i: int) -> torch.Tensor:
+        """One image, (c,S,S) uint8."""
+        if isinstance(self.images, DatasetImages):  # a data set of the user's own may draw random numbers
+            seed_everything(self.seed, Purpose.SAMPLE, epoch, i)
+        return self.to_canvas(self.images[i][0])
+
+
+class Resident(Dataset[torch.Tensor]):
+    """Rows in the device's memory. tensor: (N,...); (epoch, (n,) indices) -> (n,...)."""
+
+    def __init__(self, tensor: torch.Tensor):
+        self.tensor = tensor
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, request: Request) -> torch.Tensor:
+        return self.tensor.index_select(0, torch.from_numpy(request[1]).to(self.tensor.device))
+
+
+class Mapped(Dataset[torch.Tensor]):
+    """Rows in files, read at memory speed once the system has them in its cache. As Resident."""
+
+    def __init__(self, shards: Shards):
+        self.shards = shards
+
+    def __len__(self) -> int:
+        return self.shards.n
+
+    def __getitem__(self, request: Request) -> torch.Tensor:
+        return self.shards.gather(request[1])
+
+
+class Views(Dataset[torch.Tensor]):
+    """Rows (N,V,...) of which epoch e uses view e mod V. source: Resident or Mapped."""
+
+    def __init__(self, source: Resident | Mapped, views: int):
+        self.source, self.views = source, views
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, request: Request) -> torch.Tensor:
+        return self.source[request][:, request[0] % self.views]
+
+
+Source = Decoded | Resident | Mapped | Views
+
+
+def plan_pixels(recipe: Recipe, splits: Splits, to_canvas: Canvas, device: torch.device) -> Plan:
+    """Memory if train and validation fit in a quarter of what is free; else the disk; else none."""
+    if recipe.cache == "none":
+        return Plan("none", "cache=none")
+    if isinstance(splits.train, DatasetImages) or isinstance(splits.val, DatasetImages):
+        return Plan("none", "a data set of its own class may change its images each time")
+    n = len(splits.train) + len(splits.val)
+    size = n * to_canvas.preprocessing.channels * to_canvas.size**2
+    free = free_memory(device)
+    fits = size <= RESIDENT_SHARE * free
+    reason = f"{size / 2**20:,.0f} MiB as pixels, {free / 2**20:,.0f} MiB of memory free"
+    files = isinstance(splits.train, ImageFiles)
+    worth = files and (n > DECODE_AGAIN or not fits or recipe.cache == "pixels") and has_room(size)
+    if recipe.cache == "resident" or (fits and recipe.cache != "pixels"):
+        return Plan("resident", reason, on_disk=worth)
+    if worth:
+        return Plan("pixels", reason, on_disk=True)
+    return Plan("none", f"{reason}, no room on the disk" if files else reason)
+
+
+def pixel_source(
+    images: Images, to_canvas: Canvas, seed: int, plan: Plan, device: torch.device, say: Callable[[str], None]
+) -> Source:
+    """Make what the plan says: with pixels on disk it decodes what is missing there now."""
+    decoded = Decoded(images, to_canvas, seed)
+    if plan.kind == "none":
+        return decoded
+    if isinstance(images, ArrayImages):
+        return Resident(to_canvas(images.images[images.index]).to(device))
+    if not plan.on_disk:
+        return Resident(torch.stack(list(decode(decoded, range(len(images))))).to(device))
+    shards = pixel_shards(decoded, say)
+    return Mapped(shards) if plan.kind == "pixels" else Resident(shards.read_all().to(device))
+
+
+def decode(source: Decoded, indices: Iterable[int]) -> Iterable[torch.Tensor]:
+    """Decode on one thread per processor: torchvision's decoder and resize let go of Python's lock."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(lambda i: source.one(0, i), indices)
+
+
+def pixel_shards(source: Decoded, say: Callable[[str], None]) -> Shards:
+    """Every image decoded, on disk."""
+    channels, size = source.to_canvas.preprocessing.channels, source.to_canvas.size
+    first = source.one(0, 0)
+    preprocessing = source.to_canvas.preprocessing
+    key = {
+        "images": key_of_images(source.images),
+        "canvas": [preprocessing.resize, size, preprocessing.interpolation, channels],
+        "versions": {name: versions()[name] for name in ("torch", "torchvision", "pillow")},
+    }
+    shards = Shards("pixels", key, len(source), tuple(first.shape), torch.uint8)
+    todo = shards.missing()
+    for k in with_progress(todo, len(todo), "decoding images", say):
+        shards.write(k, torch.stack(list(decode(source, shards.rows(k)))))
+    return shards
