@@ -9,6 +9,7 @@ changed image is another folder. A file of the wrong size is written again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -84,7 +85,8 @@ class Shards:
             rows.contiguous().view(torch.uint8).numpy().tofile(temporary)
             temporary.replace(self.path(k))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             hint = "Free some space, set XDG_CACHE_HOME to another disk, or use --set cache=none."
             reason = error.strerror or str(error)
             raise UserError(f"cannot write the cache: {reason}", self.folder, hint, code=NOT_SAVED) from error

@@ -58,9 +58,9 @@ def small_net(num_classes: int) -> torch.nn.Module:
 def make_run(tmp_path):
     """Return a function that prepares a run on tiny data: recipe fields and options by keyword."""
 
-    def make(out=None, device="cpu", workers=0, data=None, **fields):
+    def make(out=None, device="cpu", workers=0, data=None, data_function=squares, **fields):
         fields = {
-            "data": squares,
+            "data": data_function,
             "test_fraction": 0.2,
             "val_fraction": 0.2,
             "model": small_net,
