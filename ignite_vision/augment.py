@@ -44,8 +44,8 @@ class RandomCrop:
         if self.padding:
             images = F.pad(images, (self.padding,) * 4)
         height, width = images.shape[-2:]
-        room = torch.tensor([height - size + 1, width - size + 1], device=u.device)
-        top, left = (u * room).long().unbind(1)
+        # numbers of Python's: a tensor of them would wait for the device
+        top, left = (u[:, 0] * (height - size + 1)).long(), (u[:, 1] * (width - size + 1)).long()
         windows = images.unfold(2, size, 1).unfold(3, size, 1)  # a view of every window: (N,C,y,x,size,size)
         return windows[torch.arange(len(images), device=u.device), :, top, left]
 
@@ -65,8 +65,8 @@ class RandomResizedCrop:
     def __call__(self, images: torch.Tensor, u: torch.Tensor, size: int) -> torch.Tensor:
         """(N,C,H,W) uint8 -> (N,C,size,size) uint8, bilinear. u: (N,4), for area, shape, y and x."""
         n, channels, height, width = images.shape
-        area = torch.lerp(*_pair(self.scale, u), u[:, 0])
-        shape = torch.lerp(*_pair((math.log(self.ratio[0]), math.log(self.ratio[1])), u), u[:, 1]).exp()
+        area = _between(*self.scale, u[:, 0])
+        shape = _between(math.log(self.ratio[0]), math.log(self.ratio[1]), u[:, 1]).exp()
         # window's width and height as shares of the image's
         wide = (area * shape * height / width).sqrt().clamp(max=1)
         high = (area / shape * width / height).sqrt().clamp(max=1)
@@ -78,9 +78,8 @@ class RandomResizedCrop:
         return resized.round_().to(torch.uint8)
 
 
-def _pair(bounds: tuple[float, float], like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    low, high = torch.tensor(bounds, device=like.device, dtype=like.dtype)
-    return low, high
+def _between(low: float, high: float, u: torch.Tensor) -> torch.Tensor:
+    return low + (high - low) * u
 
 
 def draws(operations: Sequence[Operation]) -> int:

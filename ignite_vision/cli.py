@@ -27,7 +27,8 @@ PATH = click.Path(path_type=Path)
 def main() -> None:
     """Entry point: every foreseen error is one line on stderr and an exit code; a bug is a traceback and 1."""
     debug = "--debug" in sys.argv
-    for module in ("PIL", "ignite_vision.images"):  # of damaged files, which get an error of ours; of deprecation
+    # of damaged files, which get an error of ours; of a deprecated decoder; of as many workers as were asked for
+    for module in ("PIL", "ignite_vision.images", "torch.utils.data.dataloader"):
         warnings.filterwarnings("ignore", module=module)
     logging.getLogger("ignite").addHandler(logging.NullHandler())  # what an engine raises is printed here, once
     try:

@@ -20,7 +20,7 @@ from ignite_vision.cache import Shards, has_room, key_of_images, with_progress
 from ignite_vision.environment import autocast_dtype, free_memory, record
 from ignite_vision.errors import UserError
 from ignite_vision.loaders import eval_batch, eval_loader, in_order
-from ignite_vision.models import find_head
+from ignite_vision.models import dropout_before, find_head
 from ignite_vision.preprocessing import normalize
 from ignite_vision.randomness import uniforms
 from ignite_vision.run import Run
@@ -196,11 +196,8 @@ def split_at_head(model: nn.Module) -> tuple[nn.Module, nn.Sequential]:
     the head in its Sequential belongs to the part, as in SqueezeNet. The layers are the model's own, not copies.
     """
     name, head = find_head(model)
-    leaves = [module for module in model.modules() if not list(module.children())]
-    place = next(i for i, leaf in enumerate(leaves) if leaf is head)
-    layers: list[nn.Module] = [head]
-    if place and isinstance(leaves[place - 1], nn.Dropout):
-        layers.insert(0, leaves[place - 1])
+    dropout = dropout_before(model, name)
+    layers: list[nn.Module] = [head] if dropout is None else [dropout, head]
     parent = model.get_submodule(name.rpartition(".")[0])
     if isinstance(parent, nn.Sequential):
         siblings = list(parent)

@@ -6,6 +6,7 @@ trainer's iteration: not from the number of workers, nor from what was drawn bef
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import multiprocessing
 import os
@@ -129,6 +130,8 @@ def _loader(
 ) -> DataLoader[tuple[torch.Tensor, ...]]:
     """batch_size=None: a request is one item, so a worker builds the whole batch at once."""
     workers = workers_for(run, source, batch)
+    if workers:
+        atexit.register(kill_workers)
     return DataLoader(
         batches,
         sampler=order,
@@ -138,6 +141,8 @@ def _loader(
         pin_memory=run.device.type == "cuda" and not isinstance(source, Resident),
         multiprocessing_context=multiprocessing.get_context() if workers else None,
         worker_init_fn=_ignore_signals if workers else None,
+        # spawned, they take seconds to start; kept, they need no set_epoch: the epoch travels with each request
+        persistent_workers=workers > 0,
     )
 
 
@@ -163,6 +168,12 @@ def _ignore_signals(_worker: int) -> None:
     """Leave signals to the main process, which saves first: a worker that dies early takes that chance away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def kill_workers() -> None:
+    """End every child at exit: Python would wait for ever for one that ignores SIGTERM."""
+    for child in multiprocessing.active_children():
+        child.kill()
 
 
 def default_workers() -> int:

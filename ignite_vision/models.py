@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pickle
+import re
+import socket
+import struct
+import sys
 import warnings
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
 from safetensors import SafetensorError
@@ -27,13 +32,22 @@ ModelField = str | Callable[[int], nn.Module]
 MINIMUM = {"alexnet": 64, "inception": 75, "maxvit": 224, "vit": 224}
 DEFAULT_MINIMUM = 32
 FIXED = ("maxvit", "vit")  # built for one size
-AUXILIARY = (
-    "googlenet",
-    "inception_v3",
-)  # with further heads, used in training alone; ours are built without
+AUXILIARY = ("googlenet", "inception_v3")  # with further heads, used in training alone; ours are built without
 AUXILIARY_KEYS = ("aux1.", "aux2.", "AuxLogits.")
 # Where a file of weights is not recognised by its name, torchvision's first weights say how its kind preprocesses.
 FIRST_WEIGHTS = "IMAGENET1K_V1"
+# Published files still carry the names of older versions of torchvision: (pattern, what it is called today).
+OLD_NAMES = (
+    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\."), r"\1\2."),  # densenet
+    (re.compile(r"\.mlp\.linear_1\."), ".mlp.0."),  # vit
+    (re.compile(r"\.mlp\.linear_2\."), ".mlp.3."),
+)
+# All that torch.load was seen to raise for 8,000 files with a few bytes changed or cut off.
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, MemoryError, AssertionError, AttributeError, TypeError, ValueError),
+    *(LookupError, OverflowError, struct.error, pickle.UnpicklingError, SafetensorError),
+)
+DOWNLOAD_TIMEOUT = 30  # seconds without an answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +89,9 @@ def _from_zoo(name: str, num_classes: int, weights: str | None) -> nn.Module:
         raise UserError(f"no model '{name}'", next_step=hint)
     extra: dict[str, Any] = {}
     if name in AUXILIARY:
-        # the ImageNet weights were trained on another normalisation, which the network then undoes itself
-        extra = {"aux_logits": False, "init_weights": weights is None, "transform_input": weights is not None}
+        # The ImageNet weights were trained on another normalisation, which the network undoes itself. Always so: the
+        # state dict does not say, and a network built again from its own weights must be the same function.
+        extra = {"aux_logits": False, "init_weights": False, "transform_input": True}
     size = input_of(name, weights).size
     if name.startswith("vit") and size != MINIMUM["vit"]:
         extra = {"image_size": size}
@@ -131,17 +146,28 @@ def read_weights(model: ModelField, weights: str) -> dict[str, torch.Tensor]:
 
 
 def _download(weights: Any) -> dict[str, torch.Tensor]:
-    try:
-        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (URLError, OSError, RuntimeError) as error:
-        reason = getattr(error, "reason", None) or error
-        size = weights.meta.get("_file_size", 0)
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise UserError(
-            f"cannot download the weights: {reason}",
-            weights.url,
-            f"Fetch that file ({size:,.0f} MB) elsewhere and put it into {folder}, or use --set weights=PATH.",
-        ) from error
+    """Fetch into torch's own folder of checkpoints, where what was fetched before is found again."""
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if not file.exists():
+        published_hash = re.search(r"-([0-9a-f]{8,})\.", file.name)
+        timeout = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(
+                weights.url, str(file), published_hash and published_hash[1], progress=sys.stderr.isatty()
+            )
+        except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash differs
+            reason = getattr(error, "reason", None) or error
+            raise UserError(
+                f"cannot download the weights: {reason}",
+                weights.url,
+                f"Fetch that file ({weights.meta['_file_size']:,.0f} MB) elsewhere and put it into {file.parent}, "
+                "or use --set weights=PATH or --set weights=none.",
+            ) from error
+        finally:
+            socket.setdefaulttimeout(timeout)
+    return read_state_dict(file)
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
@@ -153,27 +179,25 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             warnings.simplefilter("ignore")  # old files: about the format, not for the reader
             # weights_only always explicit: an environment variable can turn the default off
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        EOFError,
-        SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:
+    except UNREADABLE as error:
         reason = str(error).split("\n")[0].split(". ")[0][:120]
-        raise UserError(f"cannot read the weights: {reason}", path, "Fetch the file again.", code=DAMAGED) from error
+        raise UserError(
+            f"cannot read the weights: {reason}", path, "Remove it and fetch it again.", code=DAMAGED
+        ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
             found = found[wrapper]
-    if not isinstance(found, Mapping) or not all(isinstance(t, torch.Tensor) for t in found.values()):
+    if not isinstance(found, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()
+    ):
         raise UserError("the file holds no state dict", path, "Save model.state_dict().", code=DAMAGED)
     return {name.removeprefix("module."): checked(tensor, path) for name, tensor in found.items()}
 
 
 def checked(tensor: torch.Tensor, path: Path) -> torch.Tensor:
-    """Refuse a tensor that claims more than its file holds: a stride of 0 makes terabytes of four bytes."""
+    """Refuse a tensor that is not plain, or claims more than its file holds: a stride of 0 makes terabytes of bytes."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.device.type != "cpu":
+        raise UserError("a tensor in the file is not a plain one", path, "Save dense, real tensors.", code=DAMAGED)
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise UserError("a tensor in the file claims more than it holds", path, "Do not use this file.", code=DAMAGED)
     return tensor
@@ -182,8 +206,10 @@ def checked(tensor: torch.Tensor, path: Path) -> torch.Tensor:
 def load_backbone(network: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
     """Load everything but the head, which keeps its fresh weights. UserError names what is missing or differs."""
     head = find_head(network)[0] + "."
-    own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(head)}
-    given = {name: t for name, t in state.items() if not name.startswith((head, *AUXILIARY_KEYS))}
+    full = network.state_dict()
+    own = {name: tensor for name, tensor in full.items() if not name.startswith(head)}
+    given = {name if name in own else todays_name(name): tensor for name, tensor in state.items()}
+    given = {n: t for n, t in given.items() if n in own or not n.startswith((head, *AUXILIARY_KEYS))}
     problems = [f"{name} is missing" for name in own if name not in given and not name.endswith("num_batches_tracked")]
     problems += [f"{name} is unknown" for name in given if name not in own]
     problems += [
@@ -191,10 +217,21 @@ def load_backbone(network: nn.Module, state: dict[str, torch.Tensor], source: st
         for name, tensor in own.items()
         if name in given and given[name].shape != tensor.shape
     ]
+    # torchvision's IMAGENET1K_FEATURES have no classifier: it is filled with NaN
+    problems += [f"{name} is not finite" for name, tensor in given.items() if not tensor.isfinite().all()]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(f"the weights do not fit the model: {', '.join(problems[:3])}{more}", source)
-    network.load_state_dict(given, strict=False)
+    # into the network's own dict, which knows the version of its layout: MNASNet refuses one that does not
+    full.update(given)
+    network.load_state_dict(full)
+
+
+def todays_name(name: str) -> str:
+    """Return what torchvision now calls a tensor that an older version named."""
+    for pattern, replacement in OLD_NAMES:
+        name = pattern.sub(replacement, name)
+    return name
 
 
 def find_head(network: nn.Module) -> tuple[str, nn.Module]:
@@ -220,10 +257,23 @@ def freeze(network: nn.Module, trainable: str) -> list[nn.Module]:
     live = {id(p) for _, module in modules[start:] for p in module.parameters(recurse=False)}
     for parameter in network.parameters():
         parameter.requires_grad_(id(parameter) in live)
-    while start and isinstance(modules[start - 1][1], nn.Dropout | nn.Sequential):
-        start -= 1
-    below = [module for _, module in modules[:start]]
+    dropout = dropout_before(network, first)
+    below = [module for _, module in modules[:start] if module is not dropout]
     return [module for module in below if not any(id(p) in live for p in module.parameters())]
+
+
+def dropout_before(network: nn.Module, name: str) -> nn.Module | None:
+    """Return the Dropout that its parent registered directly before the child `name`, if there is one.
+
+    A Dropout at the end of the block before, as in a transformer's, is that block's own.
+    """
+    parent, _, child = name.rpartition(".")
+    before = None
+    for sibling, module in network.get_submodule(parent).named_children():
+        if sibling == child:
+            break
+        before = module
+    return before if isinstance(before, nn.Dropout) else None
 
 
 def _first_child(network: nn.Module, prefix: str) -> str:
@@ -251,6 +301,8 @@ def count_parameters(network: nn.Module) -> tuple[int, int]:
 
 def architecture(model: ModelField) -> str:
     """Say where the network comes from: torchvision:NAME, ignite_vision:NAME, or recipe:MODULE:FUNCTION."""
+    if isinstance(model, functools.partial):
+        return architecture(model.func)
     if callable(model):
         return f"recipe:{model.__module__}:{getattr(model, '__qualname__', type(model).__qualname__)}"
     return f"ignite_vision:{model}" if model in SMALL else f"torchvision:{model}"

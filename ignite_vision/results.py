@@ -12,7 +12,7 @@ from ignite_vision.evaluation import metrics, predict_split, use_best_weights, w
 from ignite_vision.features import settle
 from ignite_vision.history import write_atomically
 from ignite_vision.model_file import write_model
-from ignite_vision.recipe import fields_of
+from ignite_vision.recipe import describe, fields_of
 from ignite_vision.run import (
     Run,
     changed_environment,
@@ -135,7 +135,7 @@ def class_list(classes: tuple[str, ...], most: int = 6) -> str:
 
 def model_name(run: Run) -> str:
     """The model field as a person would say it."""
-    return run.recipe.model if isinstance(run.recipe.model, str) else run.recipe.model.__qualname__
+    return run.recipe.model if isinstance(run.recipe.model, str) else str(describe(run.recipe.model))
 
 
 def clamped(run: Run) -> str:

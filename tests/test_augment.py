@@ -26,6 +26,13 @@ def test_what_comes_out_is_uint8_and_a_function_of_image_and_numbers(operation):
     assert out[2:3].equal(one)
 
 
+@pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
+def test_no_operation_looks_at_values(operation):
+    """On the meta device there are none: looking at one would wait for a real device."""
+    out = operation(batch().to("meta"), torch.rand(4, operation.draws).to("meta"), 8)
+    assert out.shape[:2] == (4, 3)
+
+
 def test_half_of_the_images_are_mirrored():
     images = batch(2)
     out = RandomHorizontalFlip()(images, numbers([0.49], [0.5]), 12)
@@ -48,6 +55,13 @@ def test_every_place_of_a_random_crop_is_equally_likely():
     assert set(tops.tolist()) == {0, 1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("side", [8, 9, 32, 41, 300])
+def test_the_largest_number_draws_the_last_window(side):
+    largest = 1 - 2**-24
+    images = batch(1, side=side)
+    assert RandomCrop()(images, numbers([largest, largest]), 8)[0].equal(images[0, :, -8:, -8:])
+
+
 def test_padding_is_black_and_reaches_the_corners():
     out = RandomCrop(padding=4)(batch(1) | 1, numbers([0, 0]), 12)
     assert (out[0, :, :4] == 0).all() and (out[0, :, 4:, 4:] > 0).all()
@@ -64,6 +78,12 @@ def test_a_resized_crop_stays_inside_and_has_the_drawn_area():
     out = RandomResizedCrop(scale=(0.25, 0.25), ratio=(1, 1))(ramp, torch.rand(500, 4), 32)
     spans = (out[:, 0, 0, -1].int() - out[:, 0, 0, 0].int()) / 4
     assert spans.float().mean().item() == pytest.approx(31, abs=0.6)
+
+
+@pytest.mark.parametrize("shape", [(40, 20), (20, 40)])
+def test_a_resized_crop_of_an_image_that_is_no_square_stays_inside(shape):
+    images = torch.full((50, 1, *shape), 200, dtype=torch.uint8)
+    assert (RandomResizedCrop()(images, torch.rand(50, 4), 16) == 200).all()
 
 
 def test_what_no_operation_has_cropped_is_cropped_from_the_centre():

@@ -1,8 +1,9 @@
 """Errors read as one line that says what, where and what next."""
 
+import pickle
 from pathlib import Path
 
-from ignite_vision.errors import BAD_INPUT, UserError, did_you_mean
+from ignite_vision.errors import BAD_INPUT, DAMAGED, UserError, did_you_mean
 
 
 def test_an_error_reads_what_path_next_step():
@@ -13,6 +14,11 @@ def test_an_error_reads_what_path_next_step():
 
 def test_path_and_next_step_may_be_missing():
     assert str(UserError("no recipe 'x'")) == "no recipe 'x'."
+
+
+def test_an_error_survives_the_way_from_another_process():
+    error = pickle.loads(pickle.dumps(UserError("bad", Path("/a"), "Remove it.", DAMAGED)))
+    assert (str(error), error.code) == ("bad (/a). Remove it.", DAMAGED)
 
 
 def test_a_file_name_cannot_break_the_line():

@@ -1,7 +1,9 @@
 """Models: every name builds and has its head replaced, weights fit or are refused, and frozen is frozen."""
 
+import functools
 import os
 import pickle
+import random
 from pathlib import Path
 
 import pytest
@@ -35,7 +37,6 @@ def on_meta(monkeypatch):
         yield
 
 
-@pytest.mark.filterwarnings("ignore:The default weight initialization")
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
 def test_every_classifier_of_torchvision_has_a_head_of_seven_at_its_smallest_size(name, on_meta):
     network = models.build(name, 7)
@@ -113,6 +114,62 @@ class TestWeights:
         for part in ("features.3.squeeze.bias is missing", "other is unknown", "features.0.bias is (3,), not (64,)"):
             assert part in str(failure.value)
 
+    @pytest.mark.parametrize(
+        ("name", "old_names"),
+        [
+            ("densenet121", {"norm1.": "norm.1.", "norm2.": "norm.2.", "conv1.": "conv.1.", "conv2.": "conv.2."}),
+            ("vit_b_32", {".mlp.0.": ".mlp.linear_1.", ".mlp.3.": ".mlp.linear_2."}),
+        ],
+    )
+    def test_published_files_with_the_names_of_older_versions_fit(self, name, old_names, on_meta):
+        def old(key):
+            if "denselayer" in key or "mlp" in key:
+                for today, before in old_names.items():
+                    key = key.replace(today, before)
+            return key
+
+        today = list(models.build(name, 7).state_dict())
+        assert [old(key) for key in today] != today
+        assert [models.todays_name(old(key)) for key in today] == today
+
+    def test_a_layer_of_an_old_name_is_loaded_into_its_place_and_one_that_is_the_models_own_stays(self):
+        class Network(nn.Module):
+            def __init__(self, first):
+                super().__init__()
+                self.mlp = nn.ModuleDict({first: nn.Linear(2, 2)})
+                self.block = nn.ModuleDict({"mlp": nn.ModuleDict({first: nn.Linear(2, 2)})})
+                self.fc = nn.Linear(2, 3)
+
+        old = Network("linear_1")
+        for network, first in ((Network("0"), "0"), (Network("linear_1"), "linear_1")):
+            state = {key: t for key, t in old.state_dict().items() if not key.startswith("mlp.")}
+            state |= {f"mlp.{first}.{key}": t for key, t in old.mlp["linear_1"].state_dict().items()}
+            models.load_backbone(network, state, "w.pth")
+            assert network.block["mlp"][first].weight.equal(old.block["mlp"]["linear_1"].weight)
+
+    def test_a_network_that_wants_to_know_the_version_of_its_weights_is_told(self, tmp_path):
+        """MNASNet refuses a state dict without one, and plain names and tensors have none."""
+        path = tmp_path / "w.pth"
+        torch.save(models.build("mnasnet0_5", 1000).state_dict(), path)
+        assert models.build("mnasnet0_5", 7, str(path)).classifier[1].out_features == 7
+
+    def test_weights_without_values_are_refused(self, tmp_path):
+        """torchvision's IMAGENET1K_FEATURES of vgg16 have a classifier of NaN."""
+
+        def change(state):
+            state["features.0.weight"].fill_(float("nan"))
+            return state
+
+        _, path = self.saved(tmp_path, change)
+        with pytest.raises(UserError, match="features.0.weight is not finite"):
+            models.build("squeezenet1_1", 7, str(path))
+
+    @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+    def test_a_network_built_again_from_its_own_weights_is_the_same_function(self, name, on_meta):
+        """What the weights' name decides is not in the state dict, and would be lost."""
+        with_weights, without = models._from_zoo(name, 7, "DEFAULT"), models._from_zoo(name, 7, None)
+        assert with_weights.transform_input == without.transform_input
+
     def test_a_file_that_is_not_there_or_cut_off_is_named(self, tmp_path):
         with pytest.raises(UserError, match="no such weights file"):
             models.build("squeezenet1_1", 7, str(tmp_path / "gone.pth"))
@@ -141,6 +198,50 @@ class TestWeights:
         torch.save({"features.0.weight": torch.zeros(1).expand(1 << 40)}, path)
         with pytest.raises(UserError, match="claims more than it holds"):
             models.build("squeezenet1_1", 7, str(path))
+
+    @pytest.mark.parametrize(
+        "odd", [torch.ones(64).to_sparse(), torch.ones(64, device="meta"), torch.ones(64, dtype=torch.complex64)]
+    )
+    def test_a_tensor_that_is_not_plain_is_refused(self, tmp_path, odd):
+        _, path = self.saved(tmp_path, lambda state: {**state, "features.0.bias": odd})
+        with pytest.raises(UserError, match="not a plain one"):
+            models.build("squeezenet1_1", 7, str(path))
+
+    @pytest.mark.parametrize("content", [{1: torch.zeros(2)}, {"a": "text"}, [torch.zeros(2)], torch.zeros(2)])
+    def test_a_file_of_something_else_is_refused(self, tmp_path, content):
+        path = tmp_path / "w.pth"
+        torch.save(content, path)
+        with pytest.raises(UserError, match="holds no state dict"):
+            models.read_state_dict(path)
+
+    @pytest.mark.parametrize("zipped", [True, False])
+    def test_a_file_with_changed_bytes_is_read_or_refused_in_one_line(self, tmp_path, zipped):
+        """Fuzzed: torch's unpickler fails in a dozen ways (AssertionError, IndexError, struct.error, ...)."""
+        path, chance = tmp_path / "w.pth", random.Random(0)
+        torch.save({"a": torch.zeros(3), "b": torch.ones(2)}, path, _use_new_zipfile_serialization=zipped)
+        whole = path.read_bytes()
+        refused = 0
+        for _ in range(200):
+            content = bytearray(whole)
+            for _ in range(chance.randint(1, 4)):
+                content[chance.randrange(len(content))] = chance.randrange(256)
+            path.write_bytes(content)
+            try:
+                models.read_state_dict(path)
+            except UserError as error:
+                refused += 1
+                assert error.code == DAMAGED
+                assert "\n" not in str(error)
+        assert refused > 50
+
+    def test_a_damaged_file_of_an_earlier_download_is_named(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        file = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"<html>")
+        with pytest.raises(UserError, match="resnet18-f37072fd.pth.*Remove it") as failure:
+            models.build("resnet18", 7, "DEFAULT")
+        assert failure.value.code == DAMAGED
 
     def test_an_unknown_weights_name_suggests_the_nearest(self):
         with pytest.raises(UserError, match="Did you mean 'IMAGENET1K_V1'?"):
@@ -214,6 +315,19 @@ class TestFreezing:
         assert network.classifier[0].training
         assert not network.features[1].conv[0][1].training
 
+    def test_a_dropout_at_the_end_of_a_frozen_block_is_off(self):
+        block = nn.TransformerEncoderLayer(8, 2, batch_first=True)  # its last two modules are Dropouts
+        network = nn.Sequential(block, nn.Linear(8, 3))
+        frozen = models.freeze(network, "head")
+        network.train()
+        models.keep_frozen(frozen)
+        assert not any(module.training for module in block.modules())
+
+    def test_a_model_that_is_nothing_but_its_head_freezes_nothing(self):
+        network = nn.Linear(4, 3)
+        assert models.freeze(network, "head") == []
+        assert models.count_parameters(network) == (15, 0)
+
     def test_stochastic_depth_of_a_frozen_part_is_off(self):
         network = models.build("efficientnet_b0", 3)
         frozen = models.freeze(network, "head")
@@ -234,7 +348,9 @@ class TestFreezing:
 def test_the_architecture_says_where_the_network_comes_from():
     assert models.architecture("densenet121") == "torchvision:densenet121"
     assert models.architecture("cifar10_cnn") == "ignite_vision:cifar10_cnn"
-    assert models.architecture(SMALL["cifar10_cnn"].build) == "recipe:ignite_vision.networks:cifar10_cnn"
+    function = SMALL["cifar10_cnn"].build
+    assert models.architecture(function) == "recipe:ignite_vision.networks:cifar10_cnn"
+    assert models.architecture(functools.partial(function)) == "recipe:ignite_vision.networks:cifar10_cnn"
 
 
 # ImageNet's index of the synsets in the test data, from its published list.

@@ -8,7 +8,14 @@ from torchvision.models import DenseNet121_Weights, EfficientNet_B0_Weights
 from torchvision.transforms.v2 import functional as F
 
 from ignite_vision.errors import UserError
-from ignite_vision.preprocessing import Preprocessing, canvas, center_crop, from_weights, normalize
+from ignite_vision.preprocessing import (
+    Preprocessing,
+    _scale_and_shift,
+    canvas,
+    center_crop,
+    from_weights,
+    normalize,
+)
 
 IMAGENET = from_weights(DenseNet121_Weights.DEFAULT)
 GREY = Preprocessing(channels=1, resize=28, crop=28, mean=(0.5,), std=(0.5,))
@@ -35,12 +42,22 @@ def test_the_canvas_is_torchvisions_resize_and_centre_crop(size):
     assert canvas(image, IMAGENET, 224).equal(expected)
 
 
-@pytest.mark.parametrize("height", range(256, 262))
-@pytest.mark.parametrize("crop", [223, 224])
-def test_the_centre_of_a_centre_is_the_centre(height, crop):
-    image = photo(height, 256)
-    if (256 - crop) % 2 == 0:
-        assert center_crop(center_crop(image, 256), crop).equal(center_crop(image, crop))
+@pytest.mark.parametrize("resize", range(20, 24))
+@pytest.mark.parametrize("crop", range(16, 20))
+def test_the_crop_of_every_canvas_is_torchvisions_whatever_is_even_or_odd(resize, crop):
+    preprocessing = Preprocessing(channels=3, resize=resize, crop=crop, mean=(0, 0, 0), std=(1, 1, 1))
+    for height in range(resize, resize + 5):
+        image = photo(height, resize)
+        for size in range(crop, resize + 1):
+            square = canvas(image, preprocessing, size)
+            assert square.shape == (3, size, size)
+            assert center_crop(square, crop).equal(F.center_crop(image, [crop, crop]))
+
+
+def test_an_image_eight_times_as_long_as_wide_is_still_torchvisions():
+    image = photo(30, 240)
+    expected = F.center_crop(F.resize(image, [256], antialias=True), [224, 224])
+    assert canvas(image, IMAGENET, 224).equal(expected)
 
 
 def test_a_canvas_for_random_crops_holds_the_one_for_evaluation():
@@ -75,6 +92,24 @@ def test_normalising_is_subtracting_the_mean_and_dividing_by_the_deviation():
     assert torch.allclose(out, (images / 255 - mean) / std, atol=1e-5)
     assert out.is_contiguous(memory_format=torch.channels_last)
     assert out.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("channels", "width"), [(1, 28), (3, 1), (3, 33)])
+def test_normalising_works_for_every_shape(channels, width):
+    preprocessing = GREY if channels == 1 else IMAGENET
+    images = torch.randint(0, 256, (2, channels, 5, width), dtype=torch.uint8)
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    assert torch.allclose(normalize(images, preprocessing), (images / 255 - mean) / std, atol=1e-5)
+
+
+def test_what_was_first_normalised_for_inference_can_be_trained_on():
+    _scale_and_shift.cache_clear()
+    images = torch.stack([photo(8, 8)])
+    with torch.inference_mode():
+        normalize(images, IMAGENET)
+    weight = torch.ones(1, requires_grad=True)
+    (normalize(images, IMAGENET) * weight).sum().backward()
+    assert weight.grad is not None
 
 
 def test_normalising_leaves_the_batch_as_it_was():

@@ -37,6 +37,11 @@ def test_draws_follow_the_image_not_the_batch():
     assert not uniforms(2, 5, np.arange(20), 3).equal(whole)
 
 
+def test_a_draw_is_the_upper_bits_of_its_key():
+    expected = [[(key(5, Purpose.AUGMENT, 2, image, k) >> 40) / 2**24 for k in range(2)] for image in (3, 1 << 40)]
+    assert uniforms(5, 2, np.array([3, 1 << 40]), 2).tolist() == expected
+
+
 def test_draws_are_uniform_and_uncorrelated():
     u = uniforms(0, 0, np.arange(20000), 3)
     assert u.dtype == torch.float32
