@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import time
 from collections.abc import Mapping
@@ -25,10 +26,11 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 from ignite.handlers.checkpoint import BaseSaveHandler
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from ignite_vision._version import __version__
 from ignite_vision.errors import DAMAGED, UserError
+from ignite_vision.model_file import save_tensors
 
 if TYPE_CHECKING:
     from ignite_vision.run import Run
@@ -98,15 +100,10 @@ def clean(folder: Path) -> None:
 def _write_files(folder: Path, states: dict[str, Any]) -> None:
     best = dict(states.pop("best"))
     weights = best.pop("weights")
-    save_file(_contiguous(states.pop("model")), folder / "model.safetensors")
+    save_tensors(folder / "model.safetensors", states.pop("model"))
     if weights:
-        save_file(_contiguous(weights), folder / "best.safetensors")
+        save_tensors(folder / "best.safetensors", weights)
     torch.save({**states, "best": best}, str(folder / "train.pt"))
-
-
-def _contiguous(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Safetensors knows no memory format: channels_last weights go out in plain order."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
 
 def _seal(path: Path) -> dict[str, Any]:
@@ -189,7 +186,11 @@ def restore(run: Run) -> dict[str, Any] | None:
         return None
     path, manifest = found
     # weights_only, always explicit: an environment variable can turn the default off
-    states = torch.load(path / "train.pt", map_location=run.device, weights_only=True)
+    try:
+        states = torch.load(path / "train.pt", map_location=run.device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).split(". ")[0].split("\n")[0][:120]
+        raise UserError(f"train.pt is not ours: {reason}", path, "Choose another --out.", code=DAMAGED) from error
     states["model"] = load_file(path / "model.safetensors")
     best = path / "best.safetensors"
     states["best"]["weights"] = load_file(best, device=str(run.device)) if best.exists() else {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import functools
 import multiprocessing
 import os
 import signal
@@ -16,16 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from ignite_vision import environment
 from ignite_vision.augment import draws
+from ignite_vision.errors import UserError
 from ignite_vision.randomness import Purpose, generator, uniforms
 from ignite_vision.recipe import Recipe
 from ignite_vision.sources import Mapped, Request, Resident, Source, Views
 
 if TYPE_CHECKING:
     from ignite_vision.run import Run
+
+Batch = tuple[torch.Tensor, ...]
 
 # One fixed shape for every evaluation: the bits of a row depend on the batch size when it is small (below 16 in
 # fp32), never on its neighbours.
@@ -60,19 +64,48 @@ def in_order(rows: range, batch: int) -> list[Request]:
     return [(0, index[k : k + batch]) for k in range(0, len(index), batch)]
 
 
-class TrainBatches(Dataset[tuple[torch.Tensor, ...]]):
+def errors_as_values(read: Callable[[Any, Request], Batch]) -> Callable[[Any, Request], Any]:
+    """Return a UserError from a worker instead of raising it: torch would make a traceback of it, as text."""
+
+    @functools.wraps(read)
+    def careful(batches: Any, request: Request) -> Any:
+        try:
+            return read(batches, request)
+        except UserError as error:
+            if get_worker_info() is None:
+                raise
+            return error
+
+    return careful
+
+
+class Loader(DataLoader[Batch]):
+    """torch's DataLoader, which raises what a worker returned as a UserError. Eager, as Order is."""
+
+    def __iter__(self) -> Any:
+        return map(_whole, super().__iter__())
+
+
+def _whole(batch: Batch | UserError) -> Batch:
+    if isinstance(batch, UserError):
+        raise batch
+    return batch
+
+
+class TrainBatches(Dataset[Batch]):
     """Requests -> (images (N,C,S,S) uint8, targets (N,) int64, u (N,k) float32: the augmentation's draws)."""
 
     def __init__(self, source: Source, targets: torch.Tensor, seed: int, draws: int):
         self.source, self.targets, self.seed, self.draws = source, targets, seed, draws
 
-    def __getitem__(self, request: Request) -> tuple[torch.Tensor, ...]:
+    @errors_as_values
+    def __getitem__(self, request: Request) -> Batch:
         epoch, index = request
         u = uniforms(self.seed, epoch, index, self.draws)
         return self.source[request], self.targets[torch.from_numpy(index)], u
 
 
-class EvalBatches(Dataset[tuple[torch.Tensor, ...]]):
+class EvalBatches(Dataset[Batch]):
     """Requests -> (images, targets (n,) int64). Images are padded to one fixed `batch`; targets never are.
 
     So len(targets) says how many rows of the model's output count.
@@ -81,7 +114,8 @@ class EvalBatches(Dataset[tuple[torch.Tensor, ...]]):
     def __init__(self, source: Source, targets: torch.Tensor, batch: int):
         self.source, self.targets, self.batch = source, targets, batch
 
-    def __getitem__(self, request: Request) -> tuple[torch.Tensor, ...]:
+    @errors_as_values
+    def __getitem__(self, request: Request) -> Batch:
         epoch, index = request
         padded = np.concatenate([index, np.repeat(index[-1:], self.batch - len(index))])
         return self.source[epoch, padded], self.targets[torch.from_numpy(index)]
@@ -91,8 +125,8 @@ class EvalBatches(Dataset[tuple[torch.Tensor, ...]]):
 class Loaders:
     """What the engines iterate over. batch: images per forward pass in training."""
 
-    train: DataLoader[tuple[torch.Tensor, ...]]
-    val: DataLoader[tuple[torch.Tensor, ...]]
+    train: Loader
+    val: Loader
     batch: int
 
 
@@ -106,7 +140,7 @@ def eval_batch(recipe: Recipe) -> int:
     return max(recipe.batch_size, MIN_EVAL_BATCH)
 
 
-def train_loader(run: Run, source: Source) -> DataLoader[tuple[torch.Tensor, ...]]:
+def train_loader(run: Run, source: Source) -> Loader:
     """Whole batches in each epoch's own order, going on from the trainer's iteration."""
     recipe, targets = run.recipe, run.splits.train.targets
     batch = train_batch(recipe, len(targets))
@@ -116,9 +150,7 @@ def train_loader(run: Run, source: Source) -> DataLoader[tuple[torch.Tensor, ...
     return _loader(run, TrainBatches(source, targets, recipe.seed, count), order, source, batch)
 
 
-def eval_loader(
-    run: Run, source: Source, targets: torch.Tensor, requests: list[Request] | None = None
-) -> DataLoader[tuple[torch.Tensor, ...]]:
+def eval_loader(run: Run, source: Source, targets: torch.Tensor, requests: list[Request] | None = None) -> Loader:
     """Every image of a split once, in order, in batches of one fixed shape."""
     batch = eval_batch(run.recipe)
     requests = in_order(range(len(targets)), batch) if requests is None else requests
@@ -127,12 +159,12 @@ def eval_loader(
 
 def _loader(
     run: Run, batches: Dataset[Any], order: Sampler[Request] | list[Request], source: Source, batch: int
-) -> DataLoader[tuple[torch.Tensor, ...]]:
+) -> Loader:
     """batch_size=None: a request is one item, so a worker builds the whole batch at once."""
     workers = workers_for(run, source, batch)
     if workers:
         atexit.register(kill_workers)
-    return DataLoader(
+    return Loader(
         batches,
         sampler=order,
         batch_size=None,

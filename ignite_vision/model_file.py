@@ -7,6 +7,7 @@ that changes from save to save, and the same training must give the same bytes.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,16 @@ def write_model(path: Path, state: dict[str, torch.Tensor], header: dict[str, An
     """Write weights and header in one step. header: JSON-plain values by name."""
     metadata = {KEY: json.dumps({"format_version": FORMAT_VERSION, **header})}
     temporary = path.with_name(f".{path.name}.tmp")
-    save_file({name: t.detach().cpu().contiguous() for name, t in state.items()}, temporary, metadata=metadata)
+    save_tensors(temporary, state, metadata)
     temporary.replace(path)
+
+
+def save_tensors(path: Path, state: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file in plain order, which has no memory formats, with a new file's usual permissions."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file({name: t.detach().cpu().contiguous() for name, t in state.items()}, path, metadata=metadata)
+    path.chmod(mode)  # safetensors makes it readable by its owner alone
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ignite_vision import environment
+from ignite_vision import datasets, environment
 from ignite_vision.augment import RandomHorizontalFlip
+from ignite_vision.errors import UserError
 from ignite_vision.loaders import EvalBatches, Order, TrainBatches, in_order
 from ignite_vision.sources import Decoded, Resident
 from ignite_vision.training import build
@@ -92,3 +93,14 @@ def test_little_shared_memory_means_fewer_workers_and_says_how_to_get_more(make_
     build(run)
     assert run.loaders.train.num_workers == 1
     assert any("1 loader workers instead of 4" in line and "--shm-size" in line for line in run.lines)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_cannot_be_read_is_one_error_that_names_it_from_workers_too(make_run, image_folder, workers):
+    fields = {"data_function": datasets.image_folder, "model": "cifar10_cnn", "cache": "none"}
+    run = make_run(data=image_folder, workers=workers, **fields)
+    build(run)
+    for path in image_folder.rglob("*.jpg"):
+        path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(UserError, match=rf"cannot read image: the file is cut off \({image_folder}/.*\.jpg\)"):
+        list(run.loaders.train)
