@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -50,7 +51,8 @@ def predict_split(run: Run, split: str) -> Predictions:
     """Run an evaluator of its own over a split: nothing that a recipe hooked to run.evaluator fires."""
     images = getattr(run.splits, split)
     evaluator = make_evaluator(run)
-    evaluator.run(eval_loader(run, source_of(run, split), images.targets))
+    with contextlib.closing(eval_loader(run, source_of(run, split), images.targets)) as loader:
+        evaluator.run(loader)
     state: Any = evaluator.state
     ids = tuple(images.sample_id(i) for i in range(len(images)))
     return Predictions(ids, state.targets, state.logits, run.splits.classes)

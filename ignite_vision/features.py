@@ -147,10 +147,11 @@ def extract(run: Run, split: str, shards: Shards) -> None:
     loader = eval_loader(run, decoded, images.targets, requests)
     batches = with_progress(zip(requests, loader, strict=True), len(requests), f"features of {split}", run.say)
     rows: list[torch.Tensor] = []
-    with torch.inference_mode(), stopped_before(split_at_head(run.model)[0]) as below:
+    below = stopped_before(split_at_head(run.model)[0])
+    with contextlib.closing(loader), torch.inference_mode(), below as below_head:
         run.model.eval()
         for (_, index), (canvases, _) in batches:
-            views = [below(run, view(run, split, canvases, index, v)) for v in range(views_of(run, split))]
+            views = [below_head(run, view(run, split, canvases, index, v)) for v in range(views_of(run, split))]
             rows.append(torch.stack([v[: len(index)].cpu() for v in views], dim=1))
             if index[-1] + 1 == shards.rows(todo[0]).stop:
                 shards.write(todo.pop(0), torch.cat(rows))

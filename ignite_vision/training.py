@@ -66,6 +66,8 @@ def fit(run: Run) -> None:
             run.save()
             at = f"{stop.what} after iteration {run.trainer.state.iteration}, saved"
             raise Stopped(f"{at}. Go on with: ignite-vision resume {run.directory}", stop.code) from None
+        finally:
+            run.loaders.close()
     run.save()
 
 

@@ -74,9 +74,14 @@ def make_run(tmp_path):
         options = Options(data=data, out=out or tmp_path / "run", device=device, workers=workers)
         run = prepare(loaded, {}, options, lines.append)
         run.lines = lines
+        made.append(run)
         return run
 
-    return make
+    made = []
+    yield make
+    for run in made:
+        if hasattr(run, "loaders"):
+            run.loaders.close()
 
 
 @pytest.fixture
