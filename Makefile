@@ -10,6 +10,9 @@ demo: .venv/installed ## train, evaluate and look at a first classifier
 test: .venv/installed-dev ## everything that a change must pass
 	PATH="$(CURDIR)/$(BIN):$$PATH" ./check
 
+bench: .venv/installed ## measure every claim about speed; wants IGNITE_VISION_TEST_DATA
+	$(BIN)/python -m benchmarks
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip

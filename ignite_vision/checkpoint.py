@@ -233,7 +233,9 @@ def save_checkpoints(run: Run) -> None:
             "best_epoch": run.best.epoch,
         }
         keeper(run.trainer)
-        due = time.monotonic() + (time.monotonic() - begin) / SAVE_SHARE
+        seconds = time.monotonic() - begin
+        run.stopwatch.saving += seconds
+        due = time.monotonic() + seconds / SAVE_SHARE
 
     run.save = save
 

@@ -118,12 +118,14 @@ def record_history(run: Run) -> None:
 
 
 def timing(run: Run) -> dict[str, float]:
-    """The epoch's line in timings.jsonl: seconds of training alone, images per second, seconds of waiting for data."""
+    """The epoch's line in timings.jsonl: seconds of training alone, images per second, waiting for data, and saving."""
+    saving, run.stopwatch.saving = run.stopwatch.saving, 0.0
     return {
         "epoch": run.trainer.state.epoch,
         "seconds": round(run.stopwatch.seconds, 4),
         "images_per_second": round(run.sums.images / run.stopwatch.seconds, 1),
         "data_seconds": round(run.stopwatch.waited, 4),
+        "save_seconds": round(saving, 4),
     }
 
 

@@ -103,11 +103,11 @@ class TrainingSums:
 
 
 class Stopwatch:
-    """Seconds of the running epoch's training part: in all, and waiting for data."""
+    """Seconds of the running epoch's training part: in all, and waiting for data; and of saving since the last row."""
 
     def __init__(self) -> None:
         self.begin = self.batch_wanted = time.perf_counter()
-        self.waited = self.seconds = 0.0
+        self.waited = self.seconds = self.saving = 0.0
 
     def attach(self, trainer: Engine) -> None:
         """Follow a trainer."""

@@ -1,0 +1,203 @@
+"""Measure every claim about speed, A and B in alternation, and write the table to benchmarks/results/.
+
+    python -m benchmarks [--device cpu|cuda] [--only small,frozen,files,forward,command]
+
+Needs no network. Real images are read from IGNITE_VISION_TEST_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.utils.data import Subset
+from torchvision import datasets as tv_datasets
+from torchvision import models as zoo
+
+from benchmarks import ours, tutorials
+from benchmarks.clock import Row, ratios, seconds
+from ignite_vision import datasets, environment
+from ignite_vision.sources import Decoded, Resident
+
+ITERATIONS = 200
+TIMED_IMAGES = 96  # of the tutorial's pass over photographs, which is then multiplied
+FORWARD = {"densenet121": "2.3", "resnet50": "2.3", "mobilenet_v2": "2.3", "resnet18": "1.6", "vgg11": "1.6"}
+
+
+def small(data: Path, scratch: Path, device: torch.device) -> list[Row]:
+    """Small pictures from scratch: one epoch's training part."""
+    rows: list[Row] = []
+    for recipe, folder, target in (("cifar10", "cifar10_images", "2.2"), ("fashion_mnist", "fashion_mnist", "2.1")):
+        run = ours.built(recipe, scratch / recipe, device.type, data / folder)
+        n = ITERATIONS * run.loaders.batch
+        source = run.sources["train"]
+        assert isinstance(source, Resident)
+        pictures = tutorials.AsPictures(source.tensor[:n].cpu(), run.splits.train.targets[:n])
+        theirs = copy.deepcopy(run.model).float().to(memory_format=torch.contiguous_format)
+        optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-3)
+        loader = tutorials.loader(pictures, run.loaders.batch)
+        train = ours.some_iterations(run, ITERATIONS)
+        if device.type == "cpu":
+            found = ratios(train, partial(tutorials.train_epoch, theirs, loader, optimizer), device)
+            rows.append(Row(f"`{recipe}`, training part of an epoch", "the tutorial's loop", *found, f"≥ {target}"))
+        found = ratios(train, ours.bare_step(run, ITERATIONS), device)
+        note = f"{n / seconds(train, device):,.0f} images/s, {run.precision}"
+        rows.append(Row(f"`{recipe}`, training part of an epoch", "the bare step", *found, "≥ 0.90", note))
+    return rows
+
+
+def frozen(data: Path, scratch: Path, device: torch.device) -> list[Row]:
+    """Frozen networks with a new head: the whole command against the tutorial's passes."""
+    rows: list[Row] = []
+    for recipe, folder, model, epochs, extra, target in (
+        ("caltech256", "caltech256/256_ObjectCategories", "densenet121", 5, [], "25"),
+        ("stanford_dogs", "stanford_dogs/Images", "resnet50", 100, ["--set", "views=2"], "100"),
+        ("stanford_dogs", "stanford_dogs/Images", "resnet50", 100, ["--set", "views=8"], "35"),
+    ):
+        root = data / folder.split("/")[0]
+        command = ["run", recipe, "--data", str(root), "--set", "weights=none", "--set", "patience=none", *extra]
+        out = scratch / f"{recipe}{len(rows)}"
+        environ = {**os.environ, "XDG_CACHE_HOME": str(scratch / f"cache{len(rows)}")}
+        first = seconds(partial(call, [*command, "--out", str(out)], environ), device)
+        sizes = json.loads((out / "run.json").read_text())["data"]["sizes"]
+        epoch = tutorial_epoch(data / folder, model, sizes["train"], sizes["val"])
+        work = f"`{recipe}` with {model}, {epochs} epochs, whole command{' ' + extra[1] if extra else ''}"
+        note = f"{first:.0f} s; the tutorial's epoch: {epoch:,.0f} s, from {TIMED_IMAGES} images, multiplied"
+        rows.append(Row(work, "the tutorial's passes", epochs * epoch / first, "one run", f"≥ {target}", note))
+        if not extra:
+            changed = [*command, "--set", "lr=0.01", "--out", str(scratch / "again")]
+            again = seconds(partial(call, changed, environ), device)
+            note = f"{again:.1f} s, no pass over the backbone"
+            rows.append(Row("the same with another learning rate", "its first run", first / again, "one run", "", note))
+    return rows
+
+
+def tutorial_epoch(folder: Path, model: str, train: int, val: int) -> float:
+    """Seconds of the tutorial's epoch: a training pass, and evaluation passes over train and validation."""
+    dataset = tv_datasets.ImageFolder(str(folder), transform=tutorials.PHOTOGRAPH)
+    loader = tutorials.loader(Subset(dataset, list(range(0, len(dataset), len(dataset) // TIMED_IMAGES))), 32)
+    network = zoo.get_model(model, weights=None, num_classes=len(dataset.classes))
+    for parameter in network.parameters():
+        parameter.requires_grad = False
+    head = list(network.children())[-1]
+    for parameter in head.parameters():
+        parameter.requires_grad = True
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
+    cpu = torch.device("cpu")
+    images = len(loader.dataset)  # type: ignore[arg-type]
+    training = seconds(lambda: tutorials.train_epoch(network, loader, optimizer), cpu) / images
+    evaluating = seconds(lambda: tutorials.evaluate(network, loader), cpu) / images
+    return train * training + (train + val) * evaluating
+
+
+def files(data: Path, scratch: Path, device: torch.device) -> list[Row]:
+    """A folder of photographs: decoded on the fly, and from the pixel cache."""
+    folder = data / "caltech256" / "256_ObjectCategories"
+    os.environ["XDG_CACHE_HOME"] = str(scratch / "pixels")
+    run = ours.built(
+        "folder", scratch / "f", device.type, folder, model="resnet18", weights="none", trainable="all",
+        image_size=64, batch_size=32, cache="pixels",
+    )  # fmt: skip
+    found = ratios(ours.some_iterations(run, 20), ours.bare_step(run, 20), device)
+    cached = Row("a folder, ResNet-18 at 64 px, pixel cache", "the bare step", *found, "≥ 0.90")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    images = datasets.image_folder(folder).train
+    run = ours.built("folder", scratch / "g", "cpu", folder, weights="none", cache="none")
+    decoded = Decoded(images, run.canvas, 0)
+    theirs = tv_datasets.ImageFolder(str(folder), transform=tutorials.PHOTOGRAPH)
+    index = range(0, len(images), 8)
+    found = ratios(lambda: [decoded.one(0, i) for i in index], lambda: [theirs[i] for i in index], device)
+    torch.set_num_threads(threads)
+    return [Row("photographs decoded on the fly, one core", "ImageFolder with PIL", *found, "≥ 2.5"), cached]
+
+
+def forward(_data: Path, _scratch: Path, device: torch.device) -> list[Row]:
+    """Evaluation passes of torchvision's models against plain fp32 NCHW."""
+    rows = []
+    images = torch.rand(32, 3, 224, 224, device=device)
+    precision = environment.pick_precision("auto", device)
+    for name, target in FORWARD.items():
+        plain = zoo.get_model(name, weights=None).eval().to(device)
+        fast = ours.forward_as_ours(copy.deepcopy(plain), images, precision)
+
+        def eager(model: torch.nn.Module = plain) -> None:
+            with torch.no_grad():
+                model(images)
+
+        found = ratios(fast, eager, device, rounds=3)
+        rate = f"{len(images) / seconds(fast, device):,.0f} images/s, {precision}"
+        rows.append(Row(f"evaluation, {name}", "fp32 NCHW, eager", *found, f"≥ {target}", rate))
+    return rows
+
+
+def command(_data: Path, scratch: Path, device: torch.device) -> list[Row]:
+    """Seconds until the command line answers, and the share of a run that saving takes."""
+    rows = []
+    for arguments, limit in ((["--help"], 0.2), (["list"], 0.3)):
+        best = min(seconds(partial(call, arguments, dict(os.environ)), device) for _ in range(5))
+        rows.append(Row(f"`ignite-vision {arguments[0]}`", f"{limit} s", limit / best, f"{best:.2f} s", "≥ 1"))
+    begin = time.perf_counter()
+    call(["run", "digits", "--out", str(scratch / "digits"), "--epochs", "400"], dict(os.environ))
+    whole = time.perf_counter() - begin
+    lines = [json.loads(line) for line in (scratch / "digits" / "timings.jsonl").read_text().splitlines()]
+    share = sum(line["save_seconds"] for line in lines) / whole
+    rows.append(Row("saving checkpoints, whole run", "1 % of its time", 0.01 / max(share, 1e-6), f"{share:.2%}", "≥ 1"))
+    return rows
+
+
+def call(arguments: list[str], environ: dict[str, str]) -> None:
+    """Run the command in a process of its own."""
+    subprocess.run([sys.executable, "-m", "ignite_vision", *arguments], env=environ, check=True, capture_output=True)
+
+
+def table(rows: list[Row], device: torch.device, minutes: float) -> str:
+    """Return the Markdown page."""
+    facts = environment.record(device, environment.pick_precision("auto", device))
+    versions = ", ".join(f"{name} {facts['versions'][name]}" for name in ("python", "torch", "torchvision"))
+    head = [
+        f"# {facts['processor']}, {facts['threads']} threads, {datetime.date.today()}",
+        "",
+        f"`python -m benchmarks --device {device.type}` · {versions} · {minutes:.0f} minutes.",
+        "How many times faster the first is than the second: the median over rounds in alternation, and its spread.",
+        "",
+        "| work | against | times faster | target | |",
+        "|---|---|---|---|---|",
+    ]
+    return "\n".join([*head, *(row.markdown() for row in rows)]) + "\n"
+
+
+def main() -> None:
+    """Run what was asked for, print each row as it is found, write the table."""
+    groups = {"small": small, "frozen": frozen, "files": files, "forward": forward, "command": command}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", default=",".join(groups))
+    arguments = parser.parse_args()
+    if "IGNITE_VISION_TEST_DATA" not in os.environ:
+        parser.error("set IGNITE_VISION_TEST_DATA to the folder of real images")
+    data, device = Path(os.environ["IGNITE_VISION_TEST_DATA"]), torch.device(arguments.device)
+    rows: list[Row] = []
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in arguments.only.split(","):
+            for row in groups[name](data, Path(scratch), device):
+                print(row.markdown(), flush=True)
+                rows.append(row)
+    page = table(rows, device, (time.perf_counter() - begin) / 60)
+    kind = environment.processor(device).replace(" ", "-").replace("(R)", "").lower()
+    (Path(__file__).parent / "results" / f"{device.type}-{kind}.md").write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
