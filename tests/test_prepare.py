@@ -1,0 +1,101 @@
+"""From a recipe and options to a run: what the model sees, and what there is to train on."""
+
+import dataclasses
+
+import pytest
+
+from ignite_vision import datasets
+from ignite_vision.errors import UserError
+from ignite_vision.prepare import Options, prepare
+from ignite_vision.recipe import load
+
+
+def prepared(spec, folder=None, **overrides):
+    options = Options(data=folder, workers=0)
+    return prepare(load(spec), {name: str(value) for name, value in overrides.items()}, options, lambda line: None)
+
+
+def sees(run):
+    p = run.preprocessing
+    return p.channels, p.resize, p.crop, p.mean
+
+
+def test_without_weights_the_data_says_the_size_and_pixels_are_mapped_to_plus_minus_one():
+    assert sees(prepared("digits")) == (1, 8, 8, (0.5,))
+
+
+def test_a_torchvision_model_gets_three_channels_and_its_minimum():
+    assert sees(prepared("digits", model="resnet18")) == (3, 32, 32, (0.5, 0.5, 0.5))
+    assert sees(prepared("digits", model="alexnet"))[2] == 64
+
+
+@pytest.mark.parametrize("model", ["resnet18", "squeezenet1_1", pytest.param("vgg11", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_any_model_and_optimizer_go_with_digits(model, optimizer):
+    from ignite_vision.results import rehearse
+
+    assert "went through" in rehearse(prepared("digits", model=model, optimizer=optimizer, lr=0.01))
+
+
+def test_image_size_enlarges_what_the_model_sees():
+    assert sees(prepared("digits", model="resnet18", image_size=64))[1:3] == (64, 64)
+
+
+def test_photographs_of_many_sizes_are_cut_to_224(image_folder):
+    assert sees(prepared(str(image_folder), weights="none"))[:3] == (3, 256, 224)
+
+
+def test_weights_bring_their_own_preprocessing_scaled_to_image_size(image_folder, tmp_path):
+    import torch
+    from torchvision import models
+
+    path = tmp_path / "w.pth"
+    torch.save(models.mobilenet_v2().state_dict(), path)
+    run = prepared(str(image_folder), weights=path)
+    assert sees(run) == (3, 256, 224, (0.485, 0.456, 0.406))
+    assert sees(prepared(str(image_folder), weights=path, image_size=112))[:3] == (3, 128, 112)
+
+
+def test_a_small_network_of_ours_takes_any_data(image_folder):
+    assert sees(prepared(str(image_folder), weights="none", model="fashion_mnist_cnn", trainable="all"))[:3] == (
+        1,
+        28,
+        28,
+    )
+
+
+def test_a_recipe_of_ours_trains_on_a_folder_of_images(image_folder):
+    run = prepared("cifar10", image_folder)
+    assert run.splits.classes == ("apple", "banana", "cherry")
+    assert run.preprocessing.crop == 32
+
+
+def test_three_seeds_share_one_split_and_split_seeds_do_not():
+    ids = [[run.splits.test.sample_id(i) for i in range(9)] for run in (prepared("digits"), prepared("digits", seed=1))]
+    assert ids[0] == ids[1]
+    other = prepared("digits", split_seed=1)
+    assert [other.splits.test.sample_id(i) for i in range(9)] != ids[0]
+
+
+def test_the_folder_recipe_alone_wants_a_folder():
+    with pytest.raises(UserError, match="trains on a folder of images. ignite-vision run folder --data DIR"):
+        prepared("folder")
+
+
+def test_no_validation_images_is_an_error_with_a_way_out(image_folder):
+    with pytest.raises(UserError, match="no images for val.*raise val_fraction"):
+        prepared(str(image_folder), weights="none", val_fraction=0)
+
+
+def test_a_data_function_that_returns_no_splits_is_named(make_run):
+    with pytest.raises(UserError, match="returned int, not Splits"):
+        make_run(data_function=lambda folder: 3)
+
+
+def test_any_classification_set_of_torchvision_can_be_named(tmp_path):
+    recipe = load("digits").recipe
+    loaded = dataclasses.replace(
+        load("digits"), recipe=dataclasses.replace(recipe, data=datasets.torchvision_dataset("FakeData", size=40))
+    )
+    run = prepare(loaded, {"model": "resnet18"}, Options(workers=0), lambda line: None)
+    assert len(run.splits.classes) == 10
