@@ -61,13 +61,13 @@ def say(text: str) -> None:
 @click.version_option(__version__, prog_name="ignite-vision")
 @click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
 def cli(debug: bool) -> None:
-    r"""Train, evaluate, explain and ship image classifiers.
+    """Train, evaluate, explain and ship image classifiers.
 
     \b
     ignite-vision run digits          a first classifier, no network needed
     ignite-vision run PHOTOS/         a folder with one subfolder of images per class
     ignite-vision run my_recipe.py    your own data, model and handlers
-    """
+    """  # noqa: D301  (click's mark for lines that stay as they are)
     del debug  # read by main(), which also handles what goes wrong before this
 
 

@@ -22,6 +22,7 @@ from ignite_vision.splits import ArrayImages, ImageFiles, Splits, apply_csv, cut
 
 # Without pretrained weights images are mapped from [0, 1] to [-1, 1]: ImageNet's statistics mean nothing there.
 HALF = 0.5
+CALTECH_FOLDER = "256_ObjectCategories"
 DEFAULT_RESIZE, DEFAULT_CROP = 256, 224  # pixels, for photographs of many sizes (He et al. 2016)
 
 
@@ -95,7 +96,8 @@ def data_set_name(recipe: Recipe) -> str:
 def load_data(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
     """(splits before they are cut, the data's name). A folder of plain class folders serves any built-in recipe."""
     ours = getattr(getattr(recipe.data, "func", recipe.data), "__module__", "") == datasets.__name__
-    if ours and folder.is_dir() and datasets.is_class_folders(folder):
+    official = folder.name == CALTECH_FOLDER  # class folders, too, but "027.calculator" is the class "calculator"
+    if ours and not official and folder.is_dir() and datasets.is_class_folders(folder):
         return datasets.image_folder(folder), folder.name
     given = recipe.data(folder)
     if not isinstance(given, Splits):

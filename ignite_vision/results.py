@@ -22,7 +22,8 @@ from ignite_vision.run import (
     refuse_changes,
     write_settings,
 )
-from ignite_vision.training import build, fit, is_trained
+from ignite_vision.sources import Plan
+from ignite_vision.training import assemble, build, fit, is_trained
 
 REHEARSED_BATCHES = 2
 
@@ -99,9 +100,13 @@ def evaluate_run(run: Run, split: str) -> dict[str, Any]:
 
 def rehearse(run: Run) -> str:
     """Train and validate on two batches, of everything that the run would use, and write nothing."""
-    build(run)
+    settle(run)
+    intended, run.plan, run.network = run.plan, Plan("none", "a dry run"), run.model
+    assemble(run)
+    run.plan = intended
     for engine, loader in ((run.trainer, run.loaders.train), (run.evaluator, run.loaders.val)):
         engine.run(loader, max_epochs=1, epoch_length=min(REHEARSED_BATCHES, len(loader)))
+    run.loaders.close()
     output: Any = run.trainer.state.output
     loss = output["loss"].item()
     return f"dry run    two batches of train (loss {loss:.3f}) and validation went through; nothing was written"

@@ -26,6 +26,11 @@ from ignite_vision.signals import StopFlag
 def build(run: Run) -> None:
     """Make the engines and the loaders: everything that an epoch needs, with nothing attached yet."""
     settle(run)
+    assemble(run)
+
+
+def assemble(run: Run) -> None:
+    """Make engines and loaders for the plan that is settled."""
     make_engines(run)
     train, val = source_of(run, "train"), source_of(run, "val")
     run.loaders = Loaders(

@@ -131,6 +131,13 @@ def test_evaluate_repeats_the_metrics_of_the_run(ignite_vision, tmp_path):
     assert json.loads((run / "val" / "metrics.json").read_text())["split"] == "val"
 
 
+def test_a_dry_run_computes_no_features(ignite_vision, image_folder, tmp_path):
+    code, out, err = ignite_vision("run", image_folder, "--dry-run", "--set", "weights=none")
+    assert code == 0, err
+    assert "features: all but the head is frozen" in out
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_dry_run_tells_everything_and_writes_nothing(ignite_vision, tmp_path):
     code, out, err = ignite_vision("run", "digits", "--dry-run", "--out", tmp_path / "run")
     assert code == 0, err

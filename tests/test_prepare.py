@@ -57,11 +57,15 @@ def test_weights_bring_their_own_preprocessing_scaled_to_image_size(image_folder
 
 
 def test_a_small_network_of_ours_takes_any_data(image_folder):
-    assert sees(prepared(str(image_folder), weights="none", model="fashion_mnist_cnn", trainable="all"))[:3] == (
-        1,
-        28,
-        28,
-    )
+    run = prepared(str(image_folder), weights="none", model="fashion_mnist_cnn", trainable="all")
+    assert (run.preprocessing.channels, run.preprocessing.crop) == (1, 28)
+
+
+def test_caltechs_own_folder_is_read_as_caltech_and_not_as_any_folder(image_folder):
+    for number, path in enumerate(sorted(image_folder.iterdir())):
+        path.rename(path.with_name(f"{number:03}.{path.name}"))
+    official = image_folder.rename(image_folder.with_name("256_ObjectCategories"))
+    assert prepared("caltech256", official, weights="none").splits.classes == ("apple", "banana", "cherry")
 
 
 def test_a_recipe_of_ours_trains_on_a_folder_of_images(image_folder):
