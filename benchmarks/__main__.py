@@ -161,42 +161,50 @@ def call(arguments: list[str], environ: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-m", "ignite_vision", *arguments], env=environ, check=True, capture_output=True)
 
 
-def table(rows: list[Row], device: torch.device, minutes: float) -> str:
+def table(lines: list[str], device: torch.device) -> str:
     """Return the Markdown page."""
     facts = environment.record(device, environment.pick_precision("auto", device))
     versions = ", ".join(f"{name} {facts['versions'][name]}" for name in ("python", "torch", "torchvision"))
     head = [
         f"# {facts['processor']}, {facts['threads']} threads, {datetime.date.today()}",
         "",
-        f"`python -m benchmarks --device {device.type}` · {versions} · {minutes:.0f} minutes.",
+        f"`python -m benchmarks --device {device.type}` · {versions}",
         "How many times faster the first is than the second: the median over rounds in alternation, and its spread.",
         "",
         "| work | against | times faster | target | |",
         "|---|---|---|---|---|",
     ]
-    return "\n".join([*head, *(row.markdown() for row in rows)]) + "\n"
+    return "\n".join([*head, *lines]) + "\n"
+
+
+GROUPS = {"small": small, "frozen": frozen, "files": files, "forward": forward, "command": command}
 
 
 def main() -> None:
     """Run what was asked for, print each row as it is found, write the table."""
-    groups = {"small": small, "frozen": frozen, "files": files, "forward": forward, "command": command}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", default=",".join(groups))
+    parser.add_argument("--only", default=",".join(GROUPS))
     arguments = parser.parse_args()
     if "IGNITE_VISION_TEST_DATA" not in os.environ:
         parser.error("set IGNITE_VISION_TEST_DATA to the folder of real images")
     data, device = Path(os.environ["IGNITE_VISION_TEST_DATA"]), torch.device(arguments.device)
-    rows: list[Row] = []
-    begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         for name in arguments.only.split(","):
-            for row in groups[name](data, Path(scratch), device):
-                print(row.markdown(), flush=True)
-                rows.append(row)
-    page = table(rows, device, (time.perf_counter() - begin) / 60)
+            rows = GROUPS[name](data, Path(scratch), device)
+            print("\n".join(row.markdown() for row in rows), flush=True)
+            write_table(name, rows, device)
+
+
+def write_table(group: str, rows: list[Row], device: torch.device) -> None:
+    """Put a group's rows in place of its older ones, and write the page of all groups."""
     kind = environment.processor(device).replace(" ", "-").replace("(R)", "").lower()
-    (Path(__file__).parent / "results" / f"{device.type}-{kind}.md").write_text(page, encoding="utf-8")
+    store = Path(__file__).parent / "results" / f"{device.type}-{kind}.json"
+    groups = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
+    groups[group] = [row.markdown() for row in rows]
+    store.write_text(json.dumps(groups, indent=1) + "\n", encoding="utf-8")
+    page = table([line for name in GROUPS for line in groups.get(name, [])], device)
+    store.with_suffix(".md").write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -187,7 +187,10 @@ def _load(spec: str) -> LoadedRecipe:
 
 
 def _options(**values: Any) -> Options:
+    from ignite_vision.environment import keep_freed_memory
     from ignite_vision.prepare import Options
+
+    keep_freed_memory()  # every command that runs a model comes by here, and nothing large is allocated yet
 
     return Options(**values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,7 @@ def make_loss(run: Run) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
 
     def checked_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         loss = run.recipe.loss(logits, targets)
-        if not torch.isfinite(loss):
+        if not math.isfinite(loss.item()):  # waits for nothing on a CPU
             state = run.trainer.state
             raise not_finite(run, f"epoch {state.epoch}, iteration {state.iteration}")
         return loss

@@ -44,6 +44,8 @@ def uniforms(seed: int, epoch: int, index: np.ndarray, draws: int) -> torch.Tens
 
     A row is a function of (seed, epoch, image) alone, so neither batch, worker nor process can change it.
     """
+    if not draws:
+        return torch.empty(len(index), 0)
     start = np.uint64(key(seed, Purpose.AUGMENT, epoch))
     rows = _mix(start, np.asarray(index, dtype=np.uint64))
     table = _mix(rows[:, None], np.arange(draws, dtype=np.uint64)[None, :])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -260,3 +261,38 @@ def test_an_error_in_a_fresh_process_is_one_line_too(tmp_path):
     assert done.stderr.startswith("error: no recipe 'nothing-like-it'")
     assert len(done.stderr.splitlines()) == 1
     assert list(Path(tmp_path).iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 75)])
+def test_a_signal_saves_says_how_to_go_on_and_the_same_command_does(tmp_path, name, code):
+    arguments = ["run", "digits", "--epochs", "60", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ignite_vision", *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stderr:
+        if line.startswith("epoch  5/60"):
+            process.send_signal(getattr(signal, name))
+            break
+    rest = process.stderr.read()
+    assert process.wait(timeout=30) == code
+    assert re.search(rf"^stopped by {name} after iteration \d+, saved\. Go on with: ignite-vision resume", rest, re.M)
+    assert "Traceback" not in rest
+    process.stdout.close()
+    process.stderr.close()
+    assert command(*arguments).returncode == 0
+    whole = command(*arguments[:-1], str(tmp_path / "whole"))
+    assert whole.returncode == 0
+    for file in ("history.jsonl", "metrics.json", "predictions.csv", "model.safetensors"):
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_a_folder_that_nobody_prepared_becomes_a_good_classifier(test_data, tmp_path):
+    weights = f"weights={test_data / 'weights' / 'mobilenet_v2.pth'}"
+    folder = test_data / "caltech256" / "256_ObjectCategories"
+    done = command("run", "caltech256", "--data", folder, "--set", "model=mobilenet_v2", "--set", weights, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert float(re.search(r"test accuracy (0\.\d+)", done.stdout)[1]) >= 0.92
+    assert re.search(r"images\s+RGB 224x224, short side resized to 256 \(bilinear\), features", done.stderr)
