@@ -16,7 +16,7 @@ from ignite_vision.loaders import default_workers
 from ignite_vision.preprocessing import Preprocessing
 from ignite_vision.randomness import Purpose, seed_everything
 from ignite_vision.recipe import LoadedRecipe, Recipe, override
-from ignite_vision.run import Run, default_directory, is_run
+from ignite_vision.run import Run, default_directory, is_run, read_settings
 from ignite_vision.sources import canvas_of
 from ignite_vision.splits import ArrayImages, ImageFiles, Splits, apply_csv, cut
 
@@ -40,10 +40,10 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
     """Build data, model and preprocessing. overrides: recipe field -> text, as `--set` has them."""
     recipe = override(loaded.recipe, overrides)
     device = environment.pick_device(options.device)
-    precision = environment.pick_precision(recipe.precision, device)
     data = data_folder(loaded, recipe, options)
     given, data_name = load_data(recipe, data)
     directory = options.out or default_directory(loaded, recipe, data_name)
+    precision = environment.pick_precision(recorded_precision(directory) or recipe.precision, device)
     splits = split(recipe, given, directory)
     preprocessing = preprocessing_of(recipe, splits)
     seed_everything(recipe.seed, Purpose.INIT)
@@ -67,6 +67,11 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
         history=History(directory / "history.jsonl"),
         say=say,
     )
+
+
+def recorded_precision(directory: Path) -> str | None:
+    """Precision that an earlier command began this run in: it stays, whatever `auto` means on this machine."""
+    return str(read_settings(directory)["environment"]["precision"]) if is_run(directory) else None
 
 
 def data_folder(loaded: LoadedRecipe, recipe: Recipe, options: Options) -> Path:

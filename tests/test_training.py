@@ -380,3 +380,13 @@ def test_tensorboard_has_the_curves(make_run):
     train(run)
     events = list((run.directory / "tensorboard").glob("events.out.tfevents.*"))
     assert events and events[0].stat().st_size > 200
+
+
+def test_a_run_that_goes_on_keeps_its_precision_whatever_auto_means_now(make_run, monkeypatch):
+    from ignite_vision import environment
+
+    monkeypatch.setattr(environment, "has_bf16", lambda device: True)
+    first = make_run(precision="auto")
+    train(first)
+    monkeypatch.setattr(environment, "has_bf16", lambda device: False)
+    assert make_run(precision="auto", epochs=3).precision == first.precision == "bf16"
