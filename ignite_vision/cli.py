@@ -165,7 +165,7 @@ def evaluate(run_directory: Path, data: Path | None, split: str, device: str, wo
 
     loaded, overrides, folder = _reload(run_directory)
     choices = _options(data=data or folder, out=run_directory, device=device, workers=workers)
-    numbers = evaluate_run(prepare(loaded, overrides, choices, say), split)
+    numbers = evaluate_run(prepare(loaded, overrides, choices, say, load=False), split)
     _print_results(numbers, run_directory)
 
 

@@ -64,11 +64,12 @@ def names() -> list[str]:
     return [*SMALL, *zoo.list_models(module=zoo)]
 
 
-def build(model: ModelField, num_classes: int, weights: str | None = None) -> nn.Module:
+def build(model: ModelField, num_classes: int, weights: str | None = None, load: bool = True) -> nn.Module:
     """Return a network with `num_classes` outputs and a fresh head.
 
     weights: a torchvision name, or a path to a state dict. Everything but the head is loaded from it, strictly.
-    UserError for an unknown name, or weights that do not fit.
+    load: False builds what these weights are for and leaves them unread. UserError for an unknown name, or weights
+    that do not fit.
     """
     if callable(model):
         network = model(num_classes)
@@ -78,7 +79,7 @@ def build(model: ModelField, num_classes: int, weights: str | None = None) -> nn
         network = SMALL[model].build(num_classes)
     else:
         network = _from_zoo(model, num_classes, weights)
-    if weights is not None:
+    if weights is not None and load:
         load_backbone(network, read_weights(model, weights), weights)
     return network
 

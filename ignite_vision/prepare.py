@@ -36,8 +36,13 @@ class Options:
     workers: int | None = None
 
 
-def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, say: Callable[[str], None]) -> Run:
-    """Build data, model and preprocessing. overrides: recipe field -> text, as `--set` has them."""
+def prepare(
+    loaded: LoadedRecipe, overrides: dict[str, str], options: Options, say: Callable[[str], None], load: bool = True
+) -> Run:
+    """Build data, model and preprocessing. overrides: recipe field -> text, as `--set` has them.
+
+    load: read the pretrained weights; not needed, nor perhaps there, where a trained model takes their place.
+    """
     recipe = override(loaded.recipe, overrides)
     device = environment.pick_device(options.device)
     data = data_folder(loaded, recipe, options)
@@ -47,7 +52,7 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
     splits = split(recipe, given, directory)
     preprocessing = preprocessing_of(recipe, splits)
     seed_everything(recipe.seed, Purpose.INIT)
-    model = models.build(recipe.model, len(splits.classes), recipe.weights)
+    model = models.build(recipe.model, len(splits.classes), recipe.weights, load)
     frozen = models.freeze(model, recipe.trainable)
     return Run(
         loaded=loaded,

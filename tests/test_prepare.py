@@ -103,3 +103,19 @@ def test_any_classification_set_of_torchvision_can_be_named(tmp_path):
     )
     run = prepare(loaded, {"model": "resnet18"}, Options(workers=0), lambda line: None)
     assert len(run.splits.classes) == 10
+
+
+def test_a_trained_model_is_evaluated_without_the_weights_that_it_began_with(image_folder, tmp_path):
+    import torch
+    from torchvision import models
+
+    from ignite_vision.results import evaluate_run, train_and_evaluate
+
+    path = tmp_path / "w.pth"
+    torch.save(models.squeezenet1_1().state_dict(), path)
+    settings = {"model": "squeezenet1_1", "weights": str(path), "epochs": "1", "image_size": "32"}
+    options = Options(out=tmp_path / "run", workers=0)
+    numbers, _ = train_and_evaluate(prepare(load(str(image_folder)), settings, options, print), lambda: None)
+    path.unlink()
+    again = prepare(load(str(image_folder)), settings, options, print, load=False)
+    assert evaluate_run(again, "test") == numbers
