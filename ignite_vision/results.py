@@ -119,12 +119,14 @@ def summary(run: Run) -> list[str]:
     sizes = " · ".join(f"{name} {len(getattr(splits, name)):,}" for name in ("train", "val", "test"))
     weights = f"weights {run.recipe.weights}" if run.recipe.weights else "random weights"
     data_name = str(run.data) if run.data.exists() else run.data.name
+    mean, std = (" ".join(f"{v:.3g}" for v in values) for values in (preprocessing.mean, preprocessing.std))
     colour = "RGB" if preprocessing.channels == 3 else "grey"
     return [
         f"data       {data_name}: {sizes} images, {len(splits.classes)} classes ({class_list(splits.classes)})",
         f"model      {model_name(run)}, {weights}: {trainable:,} trainable parameters, {frozen:,} frozen",
         f"images     {colour} {preprocessing.crop}x{preprocessing.crop}, short side resized to {preprocessing.resize}"
-        f" ({preprocessing.interpolation}), {run.plan.kind}: {run.plan.reason}",
+        f" ({preprocessing.interpolation}), mean {mean}, std {std}",
+        f"cache      {run.plan.kind}: {run.plan.reason}",
         f"training   {run.recipe.epochs} epochs of {len(run.loaders.train):,} batches of {run.loaders.batch}"
         f", {run.precision} on {run.device}" + clamped(run),
         f"run        {run.directory}",

@@ -295,4 +295,6 @@ def test_a_folder_that_nobody_prepared_becomes_a_good_classifier(test_data, tmp_
     done = command("run", "caltech256", "--data", folder, "--set", "model=mobilenet_v2", "--set", weights, timeout=300)
     assert done.returncode == 0, done.stderr
     assert float(re.search(r"test accuracy (0\.\d+)", done.stdout)[1]) >= 0.92
-    assert re.search(r"images\s+RGB 224x224, short side resized to 256 \(bilinear\), features", done.stderr)
+    assert re.search(
+        r"images\s+RGB 224x224, short side resized to 256 \(bilinear\), mean 0.485 0.456 0.406, std 0.229", done.stderr
+    )
