@@ -1,6 +1,6 @@
 """Measure every claim about speed, A and B in alternation, and write the table to benchmarks/results/.
 
-    python -m benchmarks [--device cpu|cuda] [--only small,frozen,files,forward,command]
+    python -m benchmarks [--device cpu|cuda] [--only small,frozen,files,forward,allocator,command]
 
 Needs no network. Real images are read from IGNITE_VISION_TEST_DATA.
 """
@@ -141,6 +141,25 @@ def forward(_data: Path, _scratch: Path, device: torch.device) -> list[Row]:
     return rows
 
 
+def allocator(_data: Path, _scratch: Path, _device: torch.device) -> list[Row]:
+    """Forward passes with freed memory kept, in processes of their own, against glibc as it comes."""
+    rows = []
+    for name in ("mobilenet_v2", "densenet121", "resnet50"):
+        pairs = [(forward_seconds(name, "keep"), forward_seconds(name)) for _ in range(3)]
+        found = sorted(plain / keep for keep, plain in pairs)
+        spread = f"{found[0]:.2f}–{found[-1]:.2f}"
+        rows.append(Row(f"evaluation, {name}, freed memory kept", "glibc as it comes", found[1], spread, ""))
+    return rows
+
+
+def forward_seconds(*arguments: str) -> float:
+    """Return what benchmarks.allocator measures in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.allocator", *arguments], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
+
+
 def command(_data: Path, scratch: Path, device: torch.device) -> list[Row]:
     """Seconds until the command line answers, and the share of a run that saving takes."""
     rows = []
@@ -177,7 +196,14 @@ def table(lines: list[str], device: torch.device) -> str:
     return "\n".join([*head, *lines]) + "\n"
 
 
-GROUPS = {"small": small, "frozen": frozen, "files": files, "forward": forward, "command": command}
+GROUPS = {
+    "small": small,
+    "frozen": frozen,
+    "files": files,
+    "forward": forward,
+    "allocator": allocator,
+    "command": command,
+}
 
 
 def main() -> None:
