@@ -123,8 +123,9 @@ def doctor() -> list[tuple[str, str]]:
 def keep_freed_memory() -> None:
     """Have glibc keep large blocks for the next batch instead of returning them to the system after each layer.
 
-    Asking for them anew, page by page, takes up to half of a forward pass on a CPU: 64 photographs in bf16, 2 cores,
-    89 -> 151 images/s with mobilenet_v2, 46 -> 60 with densenet121, 46 -> 68 with resnet50. No result changes.
+    Asking for them anew, page by page, takes up to 40 % of a forward pass on a CPU: on 2 cores keeping them is 1.64
+    times as fast with mobilenet_v2, 1.30 with densenet121, 1.55 with resnet50 (`python -m benchmarks --only
+    allocator`). No result changes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

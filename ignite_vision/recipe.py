@@ -225,12 +225,13 @@ def _parse(name: str, annotation: str, text: str) -> Any:
     kinds = [kind.strip() for kind in annotation.split("|")]
     if "None" in kinds and text.lower() == "none":
         return None
-    for kind, read, words in (("int", int, "a whole number"), ("float", float, "a number")):
+    for kind, read, words, example in (("int", int, "a whole number", "3"), ("float", float, "a number", "0.01")):
         if kind in kinds:
             try:
                 return read(text)
             except ValueError:
-                raise UserError(f"{name} must be {words}, not '{text}'") from None
+                hint = f"For example --set {name}={example}."
+                raise UserError(f"{name} must be {words}, not '{text}'", next_step=hint) from None
     if "str" in kinds:
         return text
     raise UserError(

@@ -25,10 +25,6 @@ def saving_each_epoch(run):
     """Save at every epoch's end, as a run of hours does."""
     build(run)
 
-    @run.trainer.on(Events.EPOCH_COMPLETED)
-    def first_in_line():
-        pass
-
     lock = claim(run.directory)
     write_settings(run)
 
@@ -111,14 +107,12 @@ def test_no_path_is_taken_from_a_manifest(make_run, tmp_path):
 def test_a_damaged_one_is_named_kept_aside_and_the_one_before_is_used(make_run):
     before = make_run(epochs=4)
     newest = saving_each_epoch(before)[-1]
+    history = (before.directory / "history.jsonl").read_bytes()
     (newest / "train.pt").write_bytes(b"")
     run = trained(make_run, epochs=4)
     assert any("skipping damaged checkpoint" in line and newest.name in line for line in run.lines)
     assert list((run.directory / "checkpoints").glob(f"damaged-{newest.name}*"))
-    for name, tensor in before.model.state_dict().items():
-        assert name  # same bits again: trained anew from the checkpoint before
-        assert tensor.shape == run.model.state_dict()[name].shape
-    assert (run.directory / "metrics.json").exists()
+    assert (run.directory / "history.jsonl").read_bytes() == history  # the last epoch, trained again to the same bits
 
 
 def test_if_none_verifies_all_are_named_and_nothing_is_deleted(make_run):
