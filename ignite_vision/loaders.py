@@ -25,6 +25,7 @@ from ignite_vision.errors import UserError
 from ignite_vision.randomness import Purpose, generator, uniforms
 from ignite_vision.recipe import Recipe
 from ignite_vision.sources import Mapped, Request, Resident, Source, Views
+from ignite_vision.splits import ImageFiles, Images
 
 if TYPE_CHECKING:
     from ignite_vision.run import Run
@@ -221,6 +222,12 @@ def kill_workers() -> None:
         child.kill()
 
 
-def default_workers() -> int:
-    """One per processor, but no more than eight: decoding is shared, the step takes the rest."""
+def default_workers(device: torch.device, images: Images) -> int:
+    """One per processor, but no more than eight: decoding is shared, the step takes the rest.
+
+    None for files on a CPU: there the batch is decoded by threads, and nothing is gained by a process that waits
+    for the same processors but pays for its copy of the memory (features of DenseNet-121: 37 s instead of 27).
+    """
+    if device.type == "cpu" and isinstance(images, ImageFiles):
+        return 0
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)

@@ -65,7 +65,7 @@ def prepare(
         canvas=canvas_of(recipe, preprocessing),
         device=device,
         precision=precision,
-        workers=default_workers() if options.workers is None else options.workers,
+        workers=default_workers(device, splits.train) if options.workers is None else options.workers,
         # channels_last: the layout in which both CPUs and GPUs convolve fastest
         model=model.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
         frozen=frozen,

@@ -6,13 +6,14 @@ A Source answers a request, (epoch, indices), with rows. Whichever kind it is, t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from ignite_vision.cache import Shards, has_room, key_of_images, with_progress
 from ignite_vision.environment import free_memory, versions
@@ -64,6 +65,8 @@ class Decoded(Dataset[torch.Tensor]):
 
     def __getitem__(self, request: Request) -> torch.Tensor:
         epoch, index = request
+        if get_worker_info() is None and isinstance(self.images, ImageFiles):
+            return torch.stack(list(decode(self, index.tolist())))
         return torch.stack([self.one(epoch, i) for i in index.tolist()])
 
     def one(self, epoch: int, i: int) -> torch.Tensor:
@@ -152,8 +155,12 @@ def pixel_source(
 
 def decode(source: Decoded, indices: Iterable[int]) -> Iterable[torch.Tensor]:
     """Decode on one thread per processor: torchvision's decoder and resize let go of Python's lock."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(lambda i: source.one(0, i), indices)
+    return _pool().map(lambda i: source.one(0, i), indices)
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), "decode")
 
 
 def pixel_shards(source: Decoded, say: Callable[[str], None]) -> Shards:

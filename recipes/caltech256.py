@@ -21,5 +21,5 @@ recipe = Recipe(
     optimizer="adam",
     lr=1e-3,
     epochs=5,
-    batch_size=64,
+    batch_size=32,
 )
