@@ -85,11 +85,12 @@ class Shards:
             rows.contiguous().view(torch.uint8).numpy().tofile(temporary)
             temporary.replace(self.path(k))
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             hint = "Free some space, set XDG_CACHE_HOME to another disk, or use --set cache=none."
             reason = error.strerror or str(error)
             raise UserError(f"cannot write the cache: {reason}", self.folder, hint, code=NOT_SAVED) from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     def file(self, k: int) -> torch.Tensor:
         """File k as a tensor (rows, *shape) over its memory map: nothing is read before it is used."""

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import multiprocessing
+import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from ignite_vision import catalogue
 from ignite_vision._version import __version__
-from ignite_vision.errors import INTERRUPTED, Stopped, UserError
+from ignite_vision.errors import INTERRUPTED, NOT_SAVED, Stopped, UserError
+from ignite_vision.signals import leave_on_signals
 
 if TYPE_CHECKING:
     from ignite_vision.prepare import Options
     from ignite_vision.recipe import LoadedRecipe
     from ignite_vision.run import Run
 
+EVERY = "Save every N iterations.  [default: as often as costs 1 % of the time]"
+CHOICES = ("data", "out", "device", "workers", "checkpoint_every", "keep_checkpoints", "deterministic")
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a disk that takes no more
 PATH = click.Path(path_type=Path)
 
 
 def main() -> None:
     """Entry point: every foreseen error is one line on stderr and an exit code; a bug is a traceback and 1."""
     debug = "--debug" in sys.argv
+    leave_on_signals()
     # of damaged files, which get an error of ours; of a deprecated decoder; of as many workers as were asked for
     for module in ("PIL", "ignite_vision.images", "torch.utils.data.dataloader"):
         warnings.filterwarnings("ignore", module=module)
@@ -41,12 +49,27 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except Stopped as stop:
         say(str(stop.what))
-        sys.exit(stop.code)
+        leave(stop.code)
     except UserError as error:
         if debug:
             traceback.print_exc()
         say(f"error: {error}")
         sys.exit(error.code)
+    except OSError as error:
+        if debug or error.errno not in DISK:
+            raise
+        hint = "What is saved stays; the same command goes on."
+        say(f"error: {UserError(f'cannot write: {error.strerror}', error.filename, hint)}")
+        sys.exit(NOT_SAVED)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without waiting for what may hang: a thread or a worker that reads from a dead disk."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def say(text: str) -> None:
@@ -101,6 +124,15 @@ def _docstring(source: Path) -> str:
     return ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or "(no docstring)"
 
 
+def checkpoint_options() -> tuple[Callable[..., Any], ...]:
+    """Options of `run` and `resume` that change no result."""
+    return (
+        click.option("--checkpoint-every", type=click.IntRange(1), metavar="N", help=EVERY),
+        click.option("--keep-checkpoints", type=click.IntRange(1), metavar="N", default=2, show_default=True),
+        click.option("--deterministic", is_flag=True, help="Only deterministic kernels on a GPU, as far as possible."),
+    )
+
+
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that every recipe shares."""
     for option in reversed(
@@ -113,6 +145,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--workers", type=click.IntRange(0), help="Processes that decode images."),
             click.option("--seed", type=int, help="Initialises, orders and augments; does not cut the data."),
             click.option("--precision", help="auto, fp32, bf16 or fp16."),
+            *checkpoint_options(),
             click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Any recipe field."),
         )
     ):
@@ -124,13 +157,13 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("recipe")
 @run_options
 @click.option("--dry-run", is_flag=True, help="Build everything, run two batches, train nothing, write nothing.")
-def run(recipe: str, data: Path | None, out: Path | None, dry_run: bool, **options: Any) -> None:
+def run(recipe: str, dry_run: bool, **options: Any) -> None:
     """Train RECIPE (a name, a .py file, or a folder of images) and evaluate it on its test split.
 
     The same command again goes on where it was.
     """
     loaded = _load(recipe)
-    choices = _options(data=data, out=out, device=options.pop("device"), workers=options.pop("workers"))
+    choices = _options(**{name: options.pop(name) for name in CHOICES})
     overrides = _overrides(options.pop("settings"), options)
     if dry_run:
         _dry_run(loaded, overrides, choices)
@@ -144,12 +177,15 @@ def run(recipe: str, data: Path | None, out: Path | None, dry_run: bool, **optio
 @click.option("--epochs", type=click.IntRange(1), help="Train on, up to this many epochs in all.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode images.")
-def resume(run_directory: Path, data: Path | None, epochs: int | None, device: str, workers: int | None) -> None:
+@checkpoint_options()[0]
+@checkpoint_options()[1]
+@checkpoint_options()[2]
+def resume(run_directory: Path, data: Path | None, epochs: int | None, **options: Any) -> None:
     """Go on with RUN where it was stopped, or for more epochs."""
     loaded, overrides, folder = _reload(run_directory)
     if epochs is not None:
         overrides["epochs"] = str(epochs)
-    _train(loaded, overrides, _options(data=data or folder, out=run_directory, device=device, workers=workers))
+    _train(loaded, overrides, _options(data=data or folder, out=run_directory, **options))
 
 
 @cli.command()

@@ -98,7 +98,16 @@ def record(device: torch.device, precision: str) -> dict[str, Any]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "precision": precision,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
+
+
+def make_deterministic() -> None:
+    """Have CUDA choose kernels that give the same bits each time, where there are any; torch warns where not."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
 
 
 def doctor() -> list[tuple[str, str]]:

@@ -7,11 +7,12 @@ import sys
 
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import EarlyStopping, ParamScheduler, ProgressBar, TensorboardLogger
+from ignite.handlers import EarlyStopping, ParamScheduler, ProgressBar
 
 from ignite_vision.engines import not_finite, state_that_changes
 from ignite_vision.history import EpochRow, append_line
 from ignite_vision.run import Run
+from ignite_vision.scalars import Scalars
 
 
 def count_training(run: Run) -> None:
@@ -112,8 +113,11 @@ def record_history(run: Run) -> None:
             best=run.best.epoch == trainer.state.epoch,
             stopped=bool(trainer.should_terminate),
         )
-        run.history.append(row)
-        append_line(run.directory / "timings.jsonl", timing(run))
+        try:
+            run.history.append(row)
+            append_line(run.directory / "timings.jsonl", timing(run))
+        except OSError as error:
+            run.say(f"warning: {error.strerror}: the epoch is not in {error.filename}. The next save makes up for it.")
         run.sums.reset()  # here and not at EPOCH_STARTED, which fires again when a run goes on in mid-epoch
 
 
@@ -154,17 +158,21 @@ def epoch_line(row: EpochRow, epochs: int, seconds: float) -> str:
 
 def log_tensorboard(run: Run) -> None:
     """Write the epoch's numbers for TensorBoard. A folder that cannot be written loses the curves, not the run."""
-    try:
-        logger = TensorboardLogger(log_dir=str(run.directory / "tensorboard"))
-    except (OSError, ModuleNotFoundError) as error:
-        run.say(f"warning: no TensorBoard log: {error}")
-        return
+    log: Scalars | None = None
+    given_up = False
 
     @run.trainer.on(Events.EPOCH_COMPLETED)
     def write_scalars() -> None:
+        nonlocal log, given_up
+        if given_up:
+            return
         row = run.history.rows[-1]
-        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"):
-            logger.writer.add_scalar(name.replace("_", "/", 1), getattr(row, name), row.epoch)
-        logger.writer.flush()
-
-    run.trainer.add_event_handler(Events.COMPLETED, logger.close)
+        names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
+        try:
+            if log is None:
+                log = Scalars(run.directory / "tensorboard", row.epoch)
+                run.at_end.callback(log.close)
+            log.write({name.replace("_", "/", 1): getattr(row, name) for name in names}, row.epoch)
+        except (OSError, ModuleNotFoundError) as error:
+            given_up = True
+            run.say(f"warning: no more curves for TensorBoard: {error}. Training goes on.")

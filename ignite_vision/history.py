@@ -37,11 +37,26 @@ class History:
     def __init__(self, path: Path):
         self.path = path
         self.rows: list[EpochRow] = []
+        self.behind = False  # whether the file lacks rows: the disk was full
 
     def append(self, row: EpochRow) -> None:
-        """Add an epoch to the list and the file."""
+        """Add an epoch to the list and the file. OSError when the file cannot be written; `settle` makes up for it."""
         self.rows.append(row)
-        append_line(self.path, dataclasses.asdict(row))
+        if not self.behind:
+            self.behind = True
+            append_line(self.path, dataclasses.asdict(row))
+            self.behind = False
+
+    def settle(self) -> None:
+        """Have the disk hold every row, before a checkpoint builds on it. OSError if it cannot."""
+        if self.behind or (self.rows and not self.path.exists()):
+            self._write()
+        elif self.rows:
+            sync(self.path)
+        self.behind = False
+
+    def _write(self) -> None:
+        write_atomically(self.path, "".join(_line(dataclasses.asdict(row)) for row in self.rows))
 
     def read(self) -> None:
         """Take the rows from the file."""
@@ -53,7 +68,7 @@ class History:
         kept = [row for row in self.rows if row.iteration <= iteration]
         if len(kept) < len(self.rows):
             self.rows = kept
-            write_atomically(self.path, "".join(_line(dataclasses.asdict(row)) for row in kept))
+            self._write()
 
 
 class TrainingSums:
@@ -136,6 +151,15 @@ def append_line(path: Path, values: dict[str, Any]) -> None:
     """Append one JSON object as a line."""
     with path.open("a", encoding="utf-8") as file:
         file.write(_line(values))
+
+
+def sync(path: Path) -> None:
+    """Have the disk, not only the system's memory, hold a file or directory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

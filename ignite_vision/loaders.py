@@ -12,6 +12,7 @@ import functools
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from ignite_vision import environment
 from ignite_vision.augment import draws
-from ignite_vision.errors import UserError
+from ignite_vision.errors import STOPPED, UserError
 from ignite_vision.randomness import Purpose, generator, uniforms
 from ignite_vision.recipe import Recipe
 from ignite_vision.sources import Mapped, Request, Resident, Source, Views
@@ -80,13 +81,26 @@ def errors_as_values(read: Callable[[Any, Request], Batch]) -> Callable[[Any, Re
     return careful
 
 
+class WorkerKilled(UserError):
+    """A loader worker is gone: most likely the system ran out of memory and killed it."""
+
+    def __init__(self) -> None:
+        what = "a loader worker was killed, probably because memory ran out"
+        super().__init__(what, next_step="Use fewer --workers; the same command goes on.", code=STOPPED)
+
+
 class Loader(DataLoader[Batch]):
     """torch's DataLoader, which raises what a worker returned as a UserError. Eager, as Order is."""
 
     def __iter__(self) -> Any:
         if not self.num_workers and not self.pin_memory:  # nothing that torch's iterator would do but cost 30 us
             return map(self.dataset.__getitem__, iter(self.sampler))
-        return map(_whole, super().__iter__())
+        main = threading.current_thread() is threading.main_thread()
+        before = signal.getsignal(signal.SIGCHLD) if main and self.num_workers else None
+        batches = super().__iter__()
+        if before is not None:  # torch's handler would raise wherever the main thread is, in the middle of a step
+            signal.signal(signal.SIGCHLD, before)
+        return _whole(batches)
 
     def close(self) -> None:
         """End the workers now: left to the garbage collector after an error, they can take torch 5 s each."""
@@ -95,10 +109,20 @@ class Loader(DataLoader[Batch]):
             shut_down()
 
 
-def _whole(batch: Batch | UserError) -> Batch:
-    if isinstance(batch, UserError):
-        raise batch
-    return batch
+def _whole(batches: Iterator[Batch | UserError]) -> Iterator[Batch]:
+    """Pass batches on; raise what a worker returned as an error, and WorkerKilled when one is gone."""
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (RuntimeError, OSError, EOFError) as error:
+            if "exited unexpectedly" in str(error) or isinstance(error, ConnectionError | EOFError):
+                raise WorkerKilled from error
+            raise
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
 
 
 class TrainBatches(Dataset[Batch]):

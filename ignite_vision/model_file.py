@@ -7,6 +7,8 @@ that changes from save to save, and the same training must give the same bytes.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,10 +33,18 @@ def write_model(path: Path, state: dict[str, torch.Tensor], header: dict[str, An
 
 
 def save_tensors(path: Path, state: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file in plain order, which has no memory formats, with a new file's usual permissions."""
+    """Write a safetensors file in plain order, which has no memory formats, with a new file's usual permissions.
+
+    OSError when the disk does not take it.
+    """
     path.touch()
     mode = path.stat().st_mode
-    save_file({name: t.detach().cpu().contiguous() for name, t in state.items()}, path, metadata=metadata)
+    try:
+        save_file({name: t.detach().cpu().contiguous() for name, t in state.items()}, path, metadata=metadata)
+    except SafetensorError as error:  # "... I/O error: No space left on device (os error 28)"
+        if number := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        raise
     path.chmod(mode)  # safetensors makes it readable by its owner alone
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,6 +35,9 @@ class Options:
     out: Path | None = None
     device: str = "auto"
     workers: int | None = None
+    checkpoint_every: int | None = None
+    keep_checkpoints: int = 2
+    deterministic: bool = False
 
 
 def prepare(
@@ -48,7 +52,10 @@ def prepare(
     data = data_folder(loaded, recipe, options)
     given, data_name = load_data(recipe, data)
     directory = options.out or default_directory(loaded, recipe, data_name)
-    precision = environment.pick_precision(recorded_precision(directory) or recipe.precision, device)
+    before = recorded_environment(directory)
+    precision = environment.pick_precision(before.get("precision", recipe.precision), device)
+    if options.deterministic or before.get("deterministic"):
+        environment.make_deterministic()
     splits = split(recipe, given, directory)
     preprocessing = preprocessing_of(recipe, splits)
     seed_everything(recipe.seed, Purpose.INIT)
@@ -66,6 +73,8 @@ def prepare(
         device=device,
         precision=precision,
         workers=default_workers(device, splits.train) if options.workers is None else options.workers,
+        checkpoint_every=options.checkpoint_every,
+        keep_checkpoints=options.keep_checkpoints,
         # channels_last: the layout in which both CPUs and GPUs convolve fastest
         model=model.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
         frozen=frozen,
@@ -74,9 +83,9 @@ def prepare(
     )
 
 
-def recorded_precision(directory: Path) -> str | None:
-    """Precision that an earlier command began this run in: it stays, whatever `auto` means on this machine."""
-    return str(read_settings(directory)["environment"]["precision"]) if is_run(directory) else None
+def recorded_environment(directory: Path) -> dict[str, Any]:
+    """What an earlier command began this run in: its precision stays, whatever `auto` means on this machine."""
+    return dict(read_settings(directory)["environment"]) if is_run(directory) else {}
 
 
 def data_folder(loaded: LoadedRecipe, recipe: Recipe, options: Options) -> Path:

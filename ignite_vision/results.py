@@ -11,11 +11,12 @@ from ignite_vision.curves import write_curves
 from ignite_vision.evaluation import metrics, predict_split, use_best_weights, write_results
 from ignite_vision.features import settle
 from ignite_vision.history import write_atomically
-from ignite_vision.model_file import write_model
+from ignite_vision.model_file import read_header, write_model
 from ignite_vision.recipe import describe, fields_of
 from ignite_vision.run import (
     Run,
     changed_environment,
+    changed_source,
     claim,
     is_run,
     read_settings,
@@ -48,13 +49,17 @@ def take_up(run: Run) -> bool:
     """Check a run that exists against this command. True if there is nothing left to do."""
     settings = read_settings(run.directory)
     refuse_changes(run, settings)
-    changes = changed_environment(run, settings)
+    changes = changed_environment(run, settings) + changed_source(run)
     if changes:
-        run.say(f"warning: not exact, the environment changed since this run began: {', '.join(changes)}")
+        run.exact = False
+        run.say(f"warning: from here on not exact, changed since this run began: {', '.join(changes)}")
     run.history.read()
     if is_trained(run) and (run.directory / "metrics.json").is_file():
         return True
     if settings["recipe"]["epochs"] != run.recipe.epochs:  # a later `resume` goes as far
+        if run.recipe.schedule is not None:
+            run.exact = False
+            run.say("note: the schedule of the learning rate depends on the number of epochs: not exact")
         settings["recipe"], settings["overrides"] = fields_of(run.recipe), run.overrides
         write_atomically(run.directory / "run.json", json.dumps(settings, indent=2) + "\n")
     return False
@@ -65,7 +70,7 @@ def finish(run: Run) -> dict[str, Any]:
     state = {**run.model.state_dict(), **run.best.weights}
     run.model.load_state_dict(state)
     predictions = predict_split(run, "test")
-    numbers = metrics(predictions, "test")
+    numbers = {**metrics(predictions, "test"), "exact": run.exact}
     write_model(run.directory / "model.safetensors", state, model_header(run, numbers))
     write_curves(run.history.rows, run.directory / "curves.svg", run.loaded.name)
     write_results(predictions, numbers, run.directory)
@@ -91,7 +96,9 @@ def evaluate_run(run: Run, split: str) -> dict[str, Any]:
     use_best_weights(run)
     settle(run)
     predictions = predict_split(run, split)
-    numbers = metrics(predictions, split)
+    exact = read_header(run.directory / "model.safetensors")["metrics"].get("exact", False)
+    same = not changed_environment(run, read_settings(run.directory))
+    numbers = {**metrics(predictions, split), "exact": exact and same}
     folder = run.directory if split == "test" else run.directory / split
     folder.mkdir(exist_ok=True)
     write_results(predictions, numbers, folder)

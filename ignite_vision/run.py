@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -22,7 +23,7 @@ from ignite_vision.loaders import Loaders
 from ignite_vision.preprocessing import Preprocessing
 from ignite_vision.recipe import LoadedRecipe, Recipe, digest, fields_of
 from ignite_vision.sources import Canvas, Plan, Source
-from ignite_vision.splits import Splits, fingerprint, write_csv
+from ignite_vision.splits import Splits, fingerprint, resized, write_csv
 
 try:
     import fcntl
@@ -70,11 +71,14 @@ class Run:
     device: torch.device
     precision: str
     workers: int
+    keep_checkpoints: int
+    checkpoint_every: int | None
     model: nn.Module
     frozen: list[nn.Module]
     history: History
     say: Callable[[str], None]
 
+    exact: bool = True  # whether every iteration so far was computed in one and the same environment
     plan: Plan = dataclasses.field(init=False)
     network: nn.Module = dataclasses.field(init=False)
     sources: dict[str, Source] = dataclasses.field(default_factory=dict)
@@ -88,6 +92,7 @@ class Run:
     stopwatch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
     best: Best = dataclasses.field(default_factory=Best)
     persisted: dict[str, Any] = dataclasses.field(default_factory=dict)
+    at_end: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)  # closed when fit ends
 
     def __post_init__(self) -> None:
         self.sums = TrainingSums(self.device)
@@ -199,7 +204,18 @@ def refuse_changes(run: Run, settings: dict[str, Any]) -> None:
             "Undo that, or choose another --out.",
         )
     if settings["data"]["fingerprint"] != fingerprint(run.splits):
-        raise UserError("the data changed since this run began", run.data, "Restore it, or choose another --out.")
+        found = resized(run.splits, run.directory / "splits.csv") or ["pixels or labels"]
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        what = f"the data changed since this run began: {', '.join(found[:3])}{more}"
+        raise UserError(what, run.data, "Restore it, or choose another --out.")
+
+
+def changed_source(run: Run) -> list[str]:
+    """`recipe file` if its text is another than when the run began: the same fields may do something else now."""
+    before = run.directory / "recipe.py"
+    if not before.is_file() or before.read_bytes() == run.loaded.source.read_bytes():
+        return []
+    return [f"the text of {run.loaded.source}"]
 
 
 def changed_environment(run: Run, settings: dict[str, Any]) -> list[str]:

@@ -1,7 +1,12 @@
-"""A signal is a wish to stop: it sets a flag, and the run saves before it leaves."""
+"""A signal is a wish to stop.
+
+While a run trains it sets a flag, and the last finished iteration is saved before the run leaves. Anywhere else nothing
+would be lost, and the command ends at once.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -11,32 +16,83 @@ from typing import Any
 from ignite_vision.errors import INTERRUPTED, STOPPED, Stopped
 
 WATCHED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+PATIENCE = 3.0  # seconds that a batch may still take after a signal; Docker kills 10 s after it
+
+
+def leave_on_signals() -> None:
+    """Have a signal raise Stopped wherever the command is. Process 1 of a container would ignore SIGTERM otherwise."""
+    for number in WATCHED:
+        signal.signal(number, _leave)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    for other in WATCHED:  # a second one, while this one is on its way out, ends the process at once
+        signal.signal(other, leave_at_once)
+    raise Stopped(f"{stopped_by(number)}. The same command goes on", code_of(number))
+
+
+def leave_at_once(number: int, _frame: FrameType | None) -> None:
+    """End this process and its workers now. What is on the disk is whole: every file appears in one step."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(128 + number)
+
+
+def stopped_by(number: int) -> str:
+    """`stopped by SIGTERM`, `stopped by Ctrl-C`."""
+    return f"stopped by {'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name}"
+
+
+def code_of(number: int) -> int:
+    """Exit code: 130 after Ctrl-C, else 75."""
+    return INTERRUPTED if number == signal.SIGINT else STOPPED
 
 
 class StopFlag:
-    """Within `with StopFlag() as flag`, the first signal sets the flag; a second one ends the process at once."""
+    """Within `with StopFlag() as flag`, the first signal sets the flag; a second one ends the process at once.
+
+    `check` raises Stopped between iterations. `waiting` says when a batch is waited for: if it still has not come
+    PATIENCE seconds after the signal (a disk that hangs), Stopped is raised there, where nothing is half done.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.waiting = False
         self.previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopFlag:
         if threading.current_thread() is threading.main_thread():  # only there may handlers be set
             self.previous = {number: signal.signal(number, self._note) for number in WATCHED}
+            if hasattr(signal, "SIGALRM"):
+                self.previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._lose_patience)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self.previous and hasattr(signal, "SIGALRM"):
+            signal.alarm(0)
         for number, handler in self.previous.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
-            os._exit(128 + number)  # the checkpoint before this one is whole
+            leave_at_once(number, frame)
         self.received = number
+        if hasattr(signal, "SIGALRM"):
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+
+    def _lose_patience(self, _number: int, _frame: FrameType | None) -> None:
+        if self.waiting:
+            self.check()
+
+    def wait(self) -> None:
+        """Note that a batch is asked for."""
+        self.waiting = True
+
+    def have(self) -> None:
+        """Note that the batch is there."""
+        self.waiting = False
 
     def check(self) -> None:
         """Raise Stopped if a signal has come."""
-        if self.received is None:
-            return
-        name = signal.Signals(self.received).name
-        raise Stopped(f"stopped by {name}", INTERRUPTED if self.received == signal.SIGINT else STOPPED)
+        if self.received is not None:
+            raise Stopped(stopped_by(self.received), code_of(self.received))

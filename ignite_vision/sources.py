@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -23,6 +24,7 @@ from ignite_vision.recipe import Recipe
 from ignite_vision.splits import ArrayImages, DatasetImages, ImageFiles, Images, Splits
 
 RESIDENT_SHARE = 0.25  # of the free memory that rows may take
+DECODE_BLOCK = 256  # images
 DECODE_AGAIN = 20_000  # files that every command may as well decode anew: some ten seconds on two cores
 
 Request = tuple[int, np.ndarray]  # (epoch, (N,) image indices)
@@ -153,9 +155,14 @@ def pixel_source(
     return Mapped(shards) if plan.kind == "pixels" else Resident(shards.read_all().to(device))
 
 
-def decode(source: Decoded, indices: Iterable[int]) -> Iterable[torch.Tensor]:
-    """Decode on one thread per processor: torchvision's decoder and resize let go of Python's lock."""
-    return _pool().map(lambda i: source.one(0, i), indices)
+def decode(source: Decoded, indices: Iterable[int]) -> Iterator[torch.Tensor]:
+    """Decode on one thread per processor: torchvision's decoder and resize let go of Python's lock.
+
+    In blocks, so that a signal does not wait for thousands of images.
+    """
+    remaining = iter(indices)
+    while block := list(itertools.islice(remaining, DECODE_BLOCK)):
+        yield from _pool().map(lambda i: source.one(0, i), block)
 
 
 @functools.cache

@@ -29,7 +29,7 @@ from ignite_vision.images import read_image
 from ignite_vision.randomness import Purpose, generator
 
 NAMES = ("train", "val", "test")
-HEADER = ("path", "class", "split")
+HEADER = ("path", "class", "split", "bytes")
 C = TypeVar("C", bound="Container")
 
 HASH_ROWS = 4096  # array rows that are gathered at a time: bounds the memory that a fingerprint takes
@@ -312,11 +312,17 @@ def _shares(n: int, val: float, test: float) -> list[int]:
 
 
 def write_csv(splits: Splits, path: Path) -> None:
-    """Write path, class, split of what `cut` returned: a row per image, train then val then test. Atomic.
+    """Write path, class, split and size of what `cut` returned: a row per image, train then val then test. Atomic.
+
+    The size is in bytes, and empty for what is no file.
 
     UTF-8; undecodable bytes of file names stay as they are (surrogateescape). UserError if two ids are equal.
     """
-    rows = [(*key, name) for name in NAMES for key in _named(getattr(splits, name), splits.classes)]
+    rows = [
+        (*key, name, size)
+        for name in NAMES
+        for key, size in zip(_named(getattr(splits, name), splits.classes), sizes(getattr(splits, name)), strict=True)
+    ]
     if twice := _repeated([row[0] for row in rows]):
         raise UserError(f"two images are called '{twice}'", next_step="Give each ArrayImages its own name.")
     bare = any("\r" in "".join(row) for row in rows)  # unquoted before Python 3.13, and read as the row's end
@@ -337,6 +343,25 @@ def _named(images: Images, classes: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield images.sample_id(i), classes[target]
 
 
+def sizes(images: Images) -> Iterator[str]:
+    """Bytes of each file as text; empty for what is no file."""
+    for i in range(len(images)):
+        yield str(images.path(i).stat().st_size) if isinstance(images, ImageFiles) else ""
+
+
+def resized(splits: Splits, path: Path) -> list[str]:
+    """What has another size than splits.csv says, as `'cats/1.jpg': 1,200 -> 1,300 bytes`. splits: as restored."""
+    before = {row[0]: row[2] for rows in _read_csv(path).values() for row in rows}
+    found = []
+    for name in NAMES:
+        images = getattr(splits, name)
+        for i, size in enumerate(sizes(images)):
+            old = before.get(images.sample_id(i), "")
+            if old.isdigit() and size != old:
+                found.append(f"'{images.sample_id(i)}': {int(old):,} -> {int(size):,} bytes")
+    return found
+
+
 def apply_csv(splits: Splits, path: Path) -> Splits:
     """Restore exactly the splits that `write_csv` wrote. splits: the data function's, uncut.
 
@@ -350,7 +375,7 @@ def apply_csv(splits: Splits, path: Path) -> Splits:
     gone: list[str] = []
     restored: dict[str, Any] = {}
     for name, pool in pools.items():
-        found = [places[pool].pop(row, None) for row in rows[name]]
+        found = [places[pool].pop(row[:2], None) for row in rows[name]]
         gone += [row[0] for row, i in zip(rows[name], found, strict=True) if i is None]
         restored[name] = pool.subset([i for i in found if i is not None])
     new = [sample for place in places.values() for sample, _ in place]  # what no row has taken
@@ -366,16 +391,16 @@ def _changed(gone: list[str], new: list[str], path: Path) -> UserError:
     return UserError(f"not the images of this run: {'; '.join(counts)}", path, hint)
 
 
-def _read_csv(path: Path) -> dict[str, list[tuple[str, str]]]:
-    """Return split -> [(id, class)]. UserError if the file is damaged."""
-    rows: dict[str, list[tuple[str, str]]] = {name: [] for name in NAMES}
+def _read_csv(path: Path) -> dict[str, list[tuple[str, str, str]]]:
+    """Return split -> [(id, class, bytes)]. UserError if the file is damaged."""
+    rows: dict[str, list[tuple[str, str, str]]] = {name: [] for name in NAMES}
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             reader = csv.reader(file, strict=True)
             if next(reader, None) != list(HEADER):
                 raise ValueError(f"its first line is not {','.join(HEADER)}")
-            for sample, label, name in reader:
-                rows[name].append((sample, label))
+            for sample, label, name, size in reader:
+                rows[name].append((sample, label, size))
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise UserError(f"cannot read the splits: {error}", path, "Restore the file from a copy.") from error
     return rows

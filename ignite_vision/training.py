@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ignite.engine import Events
 
-from ignite_vision.checkpoint import is_validated, restore, save_checkpoints
 from ignite_vision.engines import make_engines
 from ignite_vision.errors import Stopped
 from ignite_vision.features import settle, source_of
@@ -18,8 +17,9 @@ from ignite_vision.handlers import (
     show_progress,
     stop_early,
 )
-from ignite_vision.loaders import Loaders, eval_loader, train_batch, train_loader
+from ignite_vision.loaders import Loaders, WorkerKilled, eval_loader, kill_workers, train_batch, train_loader
 from ignite_vision.run import Run
+from ignite_vision.saving import is_validated, restore, save_checkpoints
 from ignite_vision.signals import StopFlag
 
 
@@ -59,21 +59,40 @@ def fit(run: Run) -> None:
     save_checkpoints(run)  # last: a checkpoint contains the effect of everything above
 
     restore(run)
-    with StopFlag() as flag:
-        run.trainer.add_event_handler(Events.ITERATION_COMPLETED(every=run.recipe.accumulate), flag.check)
-        run.evaluator.add_event_handler(Events.ITERATION_COMPLETED, flag.check)
+    run.at_end.callback(run.loaders.close)
+    with StopFlag() as flag, run.at_end:
+        watch(run, flag)
         try:
             if owes_validation(run):  # stopped between an epoch's last iteration and its end
                 run.trainer.fire_event(Events.EPOCH_COMPLETED)
             if not is_trained(run):
                 run.trainer.run(run.loaders.train, max_epochs=run.recipe.epochs)
-        except Stopped as stop:
-            run.save()
-            at = f"{stop.what} after iteration {run.trainer.state.iteration}, saved"
+            flag.check()
+        except (Stopped, WorkerKilled) as stop:
+            kill_workers()  # they may hang; asked to end, they would be waited for
+            saved = save_if_whole(run)
+            if isinstance(stop, WorkerKilled):
+                raise
+            at = f"{stop.what} after iteration {run.trainer.state.iteration}, {saved}"
             raise Stopped(f"{at}. Go on with: ignite-vision resume {run.directory}", stop.code) from None
-        finally:
-            run.loaders.close()
+        run.save()
+        flag.check()
+
+
+def watch(run: Run, flag: StopFlag) -> None:
+    """Look for signals where an optimizer step is done, and have the flag know when a batch is waited for."""
+    for engine, every in ((run.trainer, run.recipe.accumulate), (run.evaluator, 1)):
+        engine.add_event_handler(Events.GET_BATCH_STARTED, flag.wait)
+        engine.add_event_handler(Events.GET_BATCH_COMPLETED, flag.have)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=every), flag.check)
+
+
+def save_if_whole(run: Run) -> str:
+    """Save, unless gradients of half an accumulated step would be lost. What was done, in words."""
+    if run.trainer.state.iteration % run.recipe.accumulate:
+        return "within an optimizer step: it goes on from the checkpoint before"
     run.save()
+    return "saved"
 
 
 def owes_validation(run: Run) -> bool:

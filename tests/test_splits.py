@@ -326,7 +326,7 @@ def test_splits_csv_is_plain_and_restores_the_same_splits(tmp_path):
     parts = cut(given, 0.1, 0.125, split_seed=0)
     write_csv(parts, tmp_path / "splits.csv")
     text = (tmp_path / "splits.csv").read_bytes().decode()
-    assert text.startswith("path,class,split\ntrain:") and "\r" not in text
+    assert text.startswith("path,class,split,bytes\ntrain:") and "\r" not in text
     assert [row["split"] for row in csv.DictReader(text.splitlines())] == ["train"] * 56 + ["val"] * 7 + ["test"] * 9
     again = apply_csv(given, tmp_path / "splits.csv")
     assert fingerprint(again) == fingerprint(parts)
