@@ -1,4 +1,4 @@
-"""Rows computed once: decoded pixels and frozen features, as raw arrays in files of about a thousand rows.
+"""Rows computed once: decoded pixels and frozen features, as raw arrays in files of about 256 rows.
 
     $XDG_CACHE_HOME/ignite-vision/pixels-3fa9c1d2e4b5a697/00000.raw 00001.raw ... key.json
 
@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from ignite_vision import distributed
 from ignite_vision.environment import cache_home
 from ignite_vision.errors import NOT_SAVED, UserError
 from ignite_vision.history import write_atomically
@@ -29,19 +30,23 @@ from ignite_vision.splits import ImageFiles, Images
 
 T = TypeVar("T")
 
-SHARD_ROWS = 1024
+SHARD_ROWS = 256  # about: few enough that several processes have something to share
 SLACK = 1.1  # free disk space wanted, as a multiple of what is to be written
 REPORT_EVERY = 5.0  # seconds between progress lines
 
 
 class Shards:
-    """n rows of one shape and dtype. key: JSON-plain, everything that the rows are a function of."""
+    """n rows of one shape and dtype. key: JSON-plain, everything that the rows are a function of.
 
-    def __init__(self, kind: str, key: Any, n: int, shape: tuple[int, ...], dtype: torch.dtype):
+    batch: rows that are computed together; a file holds a whole number of batches.
+    """
+
+    def __init__(self, kind: str, key: Any, n: int, shape: tuple[int, ...], dtype: torch.dtype, batch: int = 1):
         self.folder = folder_of(kind, key)
-        self.key, self.n, self.shape, self.dtype = key, n, shape, dtype
+        self.key, self.n, self.shape, self.dtype, self.batch = key, n, shape, dtype, batch
         self.row_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        self.count = -(-n // SHARD_ROWS)
+        self.per_file = max(SHARD_ROWS // batch, 1) * batch
+        self.count = -(-n // self.per_file)
         self._maps: dict[int, torch.Tensor] = {}
 
     @classmethod
@@ -49,7 +54,7 @@ class Shards:
         """Return what an earlier run began to write under this key, or None."""
         try:
             facts = json.loads((folder_of(kind, key) / "key.json").read_text(encoding="utf-8"))
-            return cls(kind, key, n, tuple(facts["shape"]), getattr(torch, facts["dtype"]))
+            return cls(kind, key, n, tuple(facts["shape"]), getattr(torch, facts["dtype"]), facts["batch"])
         except (OSError, ValueError, KeyError, AttributeError):  # nothing, or nothing of ours
             return None
 
@@ -58,7 +63,7 @@ class Shards:
 
     def rows(self, k: int) -> range:
         """Row numbers in file k."""
-        return range(k * SHARD_ROWS, min((k + 1) * SHARD_ROWS, self.n))
+        return range(k * self.per_file, min((k + 1) * self.per_file, self.n))
 
     def path(self, k: int) -> Path:
         """Where file k is."""
@@ -80,7 +85,8 @@ class Shards:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "key.json").exists():
-                facts = {"shape": self.shape, "dtype": str(self.dtype).removeprefix("torch."), "key": self.key}
+                dtype = str(self.dtype).removeprefix("torch.")
+                facts = {"shape": self.shape, "dtype": dtype, "batch": self.batch, "key": self.key}
                 write_atomically(self.folder / "key.json", json.dumps(facts, indent=1) + "\n")
             rows.contiguous().view(torch.uint8).numpy().tofile(temporary)
             temporary.replace(self.path(k))
@@ -104,12 +110,32 @@ class Shards:
         """(N,) row numbers -> (N, *shape), a copy."""
         out = torch.empty((len(index), *self.shape), dtype=self.dtype)
         for place, i in enumerate(index.tolist()):
-            out[place] = self.file(i // SHARD_ROWS)[i % SHARD_ROWS]
+            out[place] = self.file(i // self.per_file)[i % self.per_file]
         return out
 
     def read_all(self) -> torch.Tensor:
         """(n, *shape): everything, in memory."""
         return torch.cat([self.file(k) for k in range(self.count)])
+
+
+def my_shares(shards: Shards) -> Iterator[list[int]]:
+    """Yield which missing files this process should make, and wait for those of the others.
+
+    Twice: where the processes are on machines that do not share the cache folder, what others made is not there.
+    """
+    if distributed.count() == 1:
+        if todo := shards.missing():
+            yield todo
+        return
+    for mine, among in (
+        (distributed.rank(), distributed.count()),
+        (distributed.local_rank(), distributed.local_count()),
+    ):
+        todo = shards.missing()
+        distributed.wait_for_all()  # everyone has looked before anyone writes
+        if todo[mine::among]:
+            yield todo[mine::among]
+        distributed.wait_for_all()
 
 
 def folder_of(kind: str, key: Any) -> Path:

@@ -16,7 +16,7 @@ import hashlib
 import json
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from ignite.handlers import Checkpoint
 from ignite.handlers.checkpoint import BaseSaveHandler
 from safetensors.torch import load_file
 
+from ignite_vision import distributed
 from ignite_vision._version import __version__
 from ignite_vision.history import sync
 from ignite_vision.model_file import save_tensors
@@ -42,16 +43,22 @@ class Damaged(Exception):
 
 
 class CheckpointWriter(BaseSaveHandler):
-    """Writes verified directories. What Ignite wants removed goes only when its successor is durable."""
+    """Writes verified directories, in process 0. What Ignite wants removed goes only when its successor is durable.
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    make_ready: called before each.
+    """
+
+    def __init__(self, folder: Path, make_ready: Callable[[], None]):
+        self.folder, self.make_ready = folder, make_ready
         self.manifest: dict[str, Any] = {}
         self.doomed: list[str] = []
 
     def __call__(self, checkpoint: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None) -> None:
         """checkpoint: state dicts by name; filename: the directory's name; metadata is Ignite's, not needed."""
         del metadata
+        if not distributed.is_first():
+            return
+        self.make_ready()
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary, final = self.folder / f".tmp-{filename}", self.folder / filename
         rmtree(temporary, ignore_errors=True)
@@ -161,15 +168,15 @@ def steps(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.is_dir())
 
 
-def read_states(path: Path, device: torch.device) -> dict[str, Any]:
+def read_states(path: Path) -> dict[str, Any]:
     """Return the state dicts of a checkpoint that verified. ValueError for what is not plain data."""
     try:  # weights_only, always explicit: an environment variable can turn the default off
-        states = torch.load(path / "train.pt", map_location=device, weights_only=True)
+        states = torch.load(path / "train.pt", map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError("train.pt holds more than tensors and plain values") from error
     states["model"] = load_file(path / "model.safetensors")
     best = path / "best.safetensors"
-    states["best"]["weights"] = load_file(best, device=str(device)) if best.exists() else {}
+    states["best"]["weights"] = load_file(best) if best.exists() else {}
     refuse_inflated(states)
     return states
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import logging
-import multiprocessing
-import os
+import functools
 import sys
-import traceback
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ignite_vision import catalogue
 from ignite_vision._version import __version__
-from ignite_vision.errors import INTERRUPTED, NOT_SAVED, Stopped, UserError
-from ignite_vision.signals import leave_on_signals
+from ignite_vision.console import guarded, is_first, leave, say, set_up
+from ignite_vision.errors import INTERRUPTED, STOPPED, UserError
 
 if TYPE_CHECKING:
     from ignite_vision.prepare import Options
@@ -27,57 +22,16 @@ if TYPE_CHECKING:
 
 EVERY = "Save every N iterations.  [default: as often as costs 1 % of the time]"
 CHOICES = ("data", "out", "device", "workers", "checkpoint_every", "keep_checkpoints", "deterministic")
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a disk that takes no more
 PATH = click.Path(path_type=Path)
 
 
 def main() -> None:
     """Entry point: every foreseen error is one line on stderr and an exit code; a bug is a traceback and 1."""
-    debug = "--debug" in sys.argv
-    leave_on_signals()
-    # of damaged files, which get an error of ours; of a deprecated decoder; of as many workers as were asked for
-    for module in ("PIL", "ignite_vision.images", "torch.utils.data.dataloader"):
-        warnings.filterwarnings("ignore", module=module)
-    logging.getLogger("ignite").addHandler(logging.NullHandler())  # what an engine raises is printed here, once
-    try:
-        cli.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        say("stopped by Ctrl-C. Run the same command again to go on.")
-        sys.exit(INTERRUPTED)
-    except Stopped as stop:
-        say(str(stop.what))
-        leave(stop.code)
-    except UserError as error:
-        if debug:
-            traceback.print_exc()
-        say(f"error: {error}")
-        sys.exit(error.code)
-    except OSError as error:
-        if debug or error.errno not in DISK:
-            raise
-        hint = "What is saved stays; the same command goes on."
-        say(f"error: {UserError(f'cannot write: {error.strerror}', error.filename, hint)}")
-        sys.exit(NOT_SAVED)
-
-
-def leave(code: int) -> NoReturn:
-    """End the process without waiting for what may hang: a thread or a worker that reads from a dead disk."""
-    for child in multiprocessing.active_children():
-        child.kill()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def say(text: str) -> None:
-    """Progress and warnings: stderr, above a progress bar if there is one."""
-    if "tqdm" in sys.modules and sys.stderr.isatty():
-        sys.modules["tqdm"].tqdm.write(text, file=sys.stderr)
-    else:
-        click.echo(text, err=True)
+    set_up()
+    code = guarded(cli.main, standalone_mode=False)
+    if code in (INTERRUPTED, STOPPED):
+        leave(code)
+    sys.exit(code)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -133,6 +87,11 @@ def checkpoint_options() -> tuple[Callable[..., Any], ...]:
     )
 
 
+def several_processes() -> Callable[..., Any]:
+    """The option to run in more than one process."""
+    return click.option("--nproc-per-node", type=click.IntRange(1), metavar="N", help="Processes, one for each GPU.")
+
+
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that every recipe shares."""
     for option in reversed(
@@ -146,6 +105,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--seed", type=int, help="Initialises, orders and augments; does not cut the data."),
             click.option("--precision", help="auto, fp32, bf16 or fp16."),
             *checkpoint_options(),
+            several_processes(),
             click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Any recipe field."),
         )
     ):
@@ -157,18 +117,15 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("recipe")
 @run_options
 @click.option("--dry-run", is_flag=True, help="Build everything, run two batches, train nothing, write nothing.")
-def run(recipe: str, dry_run: bool, **options: Any) -> None:
+def run(recipe: str, dry_run: bool, nproc_per_node: int | None, **options: Any) -> None:
     """Train RECIPE (a name, a .py file, or a folder of images) and evaluate it on its test split.
 
     The same command again goes on where it was.
     """
-    loaded = _load(recipe)
+    load = functools.partial(_load, recipe)
     choices = _options(**{name: options.pop(name) for name in CHOICES})
     overrides = _overrides(options.pop("settings"), options)
-    if dry_run:
-        _dry_run(loaded, overrides, choices)
-    else:
-        _train(loaded, overrides, choices)
+    _launch(nproc_per_node, choices, _dry_run if dry_run else _train, load, overrides)
 
 
 @cli.command()
@@ -180,12 +137,16 @@ def run(recipe: str, dry_run: bool, **options: Any) -> None:
 @checkpoint_options()[0]
 @checkpoint_options()[1]
 @checkpoint_options()[2]
-def resume(run_directory: Path, data: Path | None, epochs: int | None, **options: Any) -> None:
+@several_processes()
+def resume(
+    run_directory: Path, data: Path | None, epochs: int | None, nproc_per_node: int | None, **options: Any
+) -> None:
     """Go on with RUN where it was stopped, or for more epochs."""
-    loaded, overrides, folder = _reload(run_directory)
+    load, overrides, folder = _reload(run_directory)
     if epochs is not None:
         overrides["epochs"] = str(epochs)
-    _train(loaded, overrides, _options(data=data or folder, out=run_directory, **options))
+    choices = _options(data=data or folder, out=run_directory, **options)
+    _launch(nproc_per_node, choices, _train, load, overrides)
 
 
 @cli.command()
@@ -194,15 +155,12 @@ def resume(run_directory: Path, data: Path | None, epochs: int | None, **options
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode images.")
-def evaluate(run_directory: Path, data: Path | None, split: str, device: str, workers: int | None) -> None:
+@several_processes()
+def evaluate(run_directory: Path, data: Path | None, split: str, nproc_per_node: int | None, **options: Any) -> None:
     """Evaluate the best model of RUN on one of its splits."""
-    from ignite_vision.prepare import prepare
-    from ignite_vision.results import evaluate_run
-
-    loaded, overrides, folder = _reload(run_directory)
-    choices = _options(data=data or folder, out=run_directory, device=device, workers=workers)
-    numbers = evaluate_run(prepare(loaded, overrides, choices, say, load=False), split)
-    _print_results(numbers, run_directory)
+    load, overrides, folder = _reload(run_directory)
+    choices = _options(data=data or folder, out=run_directory, **options)
+    _launch(nproc_per_node, choices, _evaluate, load, overrides, split)
 
 
 @cli.command()
@@ -216,6 +174,12 @@ def doctor() -> None:
         click.echo(f"{subject:<{width}}  {finding}")
 
 
+def _launch(processes: int | None, options: Options, work: Callable[..., None], *arguments: Any) -> None:
+    from ignite_vision.launch import launch
+
+    launch(processes, options.device, work, options, *arguments)
+
+
 def _load(spec: str) -> LoadedRecipe:
     from ignite_vision.recipe import load
 
@@ -223,10 +187,7 @@ def _load(spec: str) -> LoadedRecipe:
 
 
 def _options(**values: Any) -> Options:
-    from ignite_vision.environment import keep_freed_memory
     from ignite_vision.prepare import Options
-
-    keep_freed_memory()  # every command that runs a model comes by here, and nothing large is allocated yet
 
     return Options(**values)
 
@@ -242,26 +203,34 @@ def _overrides(settings: tuple[str, ...], flags: dict[str, Any]) -> dict[str, st
     return found | {name: str(value) for name, value in flags.items() if value is not None}
 
 
-def _reload(directory: Path) -> tuple[LoadedRecipe, dict[str, str], Path | None]:
-    """Return the recipe of a run as it was typed, its overrides, and where its data was."""
+def _reload(directory: Path) -> tuple[Callable[[], LoadedRecipe], dict[str, str], Path | None]:
+    """Return how to load the recipe of a run as it was typed, its overrides, and where its data was."""
     from ignite_vision.recipe import load_again
     from ignite_vision.run import read_settings
 
     settings = read_settings(directory)
-    loaded = load_again(settings["spec"], directory / "recipe.py")
     folder = Path(settings["data"]["folder"])
-    return loaded, dict(settings["overrides"]), folder if folder.exists() else None
+    load = functools.partial(load_again, settings["spec"], directory / "recipe.py")
+    return load, dict(settings["overrides"]), folder if folder.exists() else None
 
 
-def _train(loaded: LoadedRecipe, overrides: dict[str, str], options: Options) -> None:
+def _train(options: Options, load: Callable[[], LoadedRecipe], overrides: dict[str, str]) -> None:
     from ignite_vision.prepare import prepare
     from ignite_vision.results import train_and_evaluate
 
-    run = prepare(loaded, overrides, options, say)
+    run = prepare(load(), overrides, options, say)
     numbers, finished_before = train_and_evaluate(run, lambda: _announce(run))
-    if finished_before:
+    if finished_before and is_first():
         say(f"already finished ({run.history.rows[-1].epoch} epochs): nothing to do. --epochs N trains on.")
     _print_results(numbers, run.directory)
+
+
+def _evaluate(options: Options, load: Callable[[], LoadedRecipe], overrides: dict[str, str], split: str) -> None:
+    from ignite_vision.prepare import prepare
+    from ignite_vision.results import evaluate_run
+
+    run = prepare(load(), overrides, options, say, load=False)
+    _print_results(evaluate_run(run, split), run.directory)
 
 
 def _announce(run: Run) -> None:
@@ -271,18 +240,20 @@ def _announce(run: Run) -> None:
         say(line)
 
 
-def _dry_run(loaded: LoadedRecipe, overrides: dict[str, str], options: Options) -> None:
+def _dry_run(options: Options, load: Callable[[], LoadedRecipe], overrides: dict[str, str]) -> None:
     from ignite_vision.prepare import prepare
     from ignite_vision.results import rehearse, summary
 
-    run = prepare(loaded, overrides, options, say)
+    run = prepare(load(), overrides, options, say)
     finding = rehearse(run)
-    for line in (*summary(run), finding):
-        click.echo(line)
+    if is_first():
+        click.echo("\n".join((*summary(run), finding)))
 
 
 def _print_results(numbers: dict[str, Any], directory: Path) -> None:
     """The last lines of a run: the accuracy, what is weak, where everything is, what comes next."""
+    if not is_first():
+        return
     from ignite_vision.evaluation import weakest
 
     click.echo(

@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events, create_supervised_evaluator, create_su
 from ignite.handlers import EpochOutputStore
 from torch import nn
 
+from ignite_vision import distributed
 from ignite_vision.augment import augment, center_crop
 from ignite_vision.environment import autocast_dtype
 from ignite_vision.errors import UserError
@@ -29,7 +30,7 @@ def make_engines(run: Run) -> None:
     """Give the run its optimizer, trainer and evaluator. The model is on the device already."""
     run.optimizer = make_optimizer(run)
     run.trainer = create_supervised_trainer(
-        run.network,
+        distributed.in_parallel(run.network, run.device),
         run.optimizer,
         make_loss(run),
         device=run.device,
@@ -47,16 +48,19 @@ def make_engines(run: Run) -> None:
     )
     run.evaluator = make_evaluator(run)
 
+    mine = [distributed.rank()] if distributed.rank() else []  # each process drops out other activations
+
     @run.trainer.on(Events.ITERATION_STARTED)
     def seed_the_step(trainer: Engine) -> None:
-        seed_everything(run.recipe.seed, Purpose.STEP, trainer.state.iteration)
+        seed_everything(run.recipe.seed, Purpose.STEP, trainer.state.iteration, *mine)
 
 
 def make_evaluator(run: Run) -> Engine:
     """Build an engine that keeps logits and targets of an epoch; metrics weigh every image once.
 
-    After run(): state.logits (N,C) float32, state.targets (N,) int64, both on the CPU in the split's order, and
-    state.metrics "loss" (cross entropy, nats) and "accuracy" (a fraction).
+    Each process runs over its share, and all of them have the whole. After run(): state.logits (N,C) float32,
+    state.targets (N,) int64, both on the CPU in the split's order, and state.metrics "loss" (cross entropy, nats) and
+    "accuracy" (a fraction).
     """
     evaluator = create_supervised_evaluator(
         run.network,
@@ -72,8 +76,8 @@ def make_evaluator(run: Run) -> Engine:
     @evaluator.on(Events.EPOCH_COMPLETED)
     def summarise(engine: Engine) -> None:
         state: Any = engine.state
-        state.logits = torch.cat([output["y_pred"] for output in state.outputs]).cpu()
-        state.targets = torch.cat([output["y"] for output in state.outputs]).cpu()
+        state.logits = distributed.all_rows(torch.cat([output["y_pred"] for output in state.outputs]))
+        state.targets = distributed.all_rows(torch.cat([output["y"] for output in state.outputs]))
         state.metrics.update(loss_and_accuracy(state.logits, state.targets))
 
     return evaluator

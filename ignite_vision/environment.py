@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ignite_vision import distributed
 from ignite_vision._version import __version__
 from ignite_vision.errors import UserError
 
@@ -24,7 +25,9 @@ SHARED_MEMORY = Path("/dev/shm")  # what loader workers hand their batches over 
 def pick_device(name: str) -> torch.device:
     """`auto` is the first CUDA device, else the CPU. UserError when a device was asked for that is not there."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and distributed.count() > 1:
+        name = f"cuda:{distributed.local_rank()}"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -97,6 +100,7 @@ def record(device: torch.device, precision: str) -> dict[str, Any]:
         "processor": processor(device),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "processes": distributed.count(),
         "precision": precision,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }

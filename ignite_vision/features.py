@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from ignite_vision import distributed
 from ignite_vision.augment import augment, center_crop, draws
-from ignite_vision.cache import Shards, has_room, key_of_images, with_progress
+from ignite_vision.cache import Shards, has_room, key_of_images, my_shares, with_progress
 from ignite_vision.environment import autocast_dtype, free_memory, record
 from ignite_vision.errors import UserError
 from ignite_vision.loaders import eval_batch, eval_loader, in_order
@@ -49,15 +50,20 @@ def settle(run: Run) -> None:
 
     UserError when the recipe insists on features and they cannot be had.
     """
-    run.plan, run.network = plan_pixels(run.recipe, run.splits, run.canvas, run.device), run.model
-    if run.recipe.cache not in ("auto", "features"):
-        return
-    obstacle = why_not(run)
-    if obstacle is None:
-        reason = f"all but the head is frozen; {run.views} view(s) of each training image"
-        run.plan, run.network = Plan("features", reason, on_disk=True), split_at_head(run.model)[1]
-    elif run.recipe.cache == "features":
-        raise UserError(f"features cannot be computed once: {obstacle}", next_step="Use --set cache=auto.")
+    run.plan = distributed.agree(plan(run) if distributed.is_first() else None) or plan(run)
+    run.network = split_at_head(run.model)[1] if run.plan.kind == "features" else run.model
+
+
+def plan(run: Run) -> Plan:
+    """What should hold the rows, by recipe, memory and disk."""
+    if run.recipe.cache in ("auto", "features"):
+        obstacle = why_not(run)
+        if obstacle is None:
+            reason = f"all but the head is frozen; {run.views} view(s) of each training image"
+            return Plan("features", reason, on_disk=True)
+        if run.recipe.cache == "features":
+            raise UserError(f"features cannot be computed once: {obstacle}", next_step="Use --set cache=auto.")
+    return plan_pixels(run.recipe, run.splits, run.canvas, run.device)
 
 
 def why_not(run: Run) -> str | None:
@@ -101,7 +107,7 @@ def feature_source(run: Run, split: str) -> Views:
             raise UserError("the model's features cannot be told apart", next_step="Use --set cache=none.")
         images = getattr(run.splits, split)
         shape = (views_of(run, split), *sample.shape)
-        shards = Shards("features", key(run, split), len(images), shape, sample.dtype)
+        shards = Shards("features", key(run, split), len(images), shape, sample.dtype, eval_batch(run.recipe))
     extract(run, split, shards)
     fits = shards.n * shards.row_bytes <= RESIDENT_SHARE * free_memory(run.device)
     return Views(Resident(shards.read_all().to(run.device)) if fits else Mapped(shards), views_of(run, split))
@@ -137,10 +143,13 @@ def key(run: Run, split: str) -> dict[str, Any]:
 
 
 def extract(run: Run, split: str, shards: Shards) -> None:
-    """Compute the files that are missing: decode once, then one forward pass per view."""
-    todo = shards.missing()
-    if not todo:
-        return
+    """Compute the files that are missing, each process its share: decode once, then one forward pass per view."""
+    for todo in my_shares(shards):
+        compute(run, split, shards, todo)
+
+
+def compute(run: Run, split: str, shards: Shards, todo: list[int]) -> None:
+    """Compute these files."""
     images, batch = getattr(run.splits, split), eval_batch(run.recipe)
     decoded = Decoded(images, run.canvas, run.recipe.seed)
     requests = [request for k in todo for request in in_order(shards.rows(k), batch)]

@@ -9,6 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping, ParamScheduler, ProgressBar
 
+from ignite_vision import distributed
 from ignite_vision.engines import not_finite, state_that_changes
 from ignite_vision.history import EpochRow, append_line
 from ignite_vision.run import Run
@@ -58,6 +59,7 @@ def evaluate_each_epoch(run: Run) -> None:
 
     @run.trainer.on(Events.EPOCH_COMPLETED)
     def validate() -> None:
+        distributed.equalise_buffers(run.model)
         run.evaluator.run(run.loaders.val)
 
 
@@ -115,7 +117,8 @@ def record_history(run: Run) -> None:
         )
         try:
             run.history.append(row)
-            append_line(run.directory / "timings.jsonl", timing(run))
+            if distributed.is_first():
+                append_line(run.directory / "timings.jsonl", timing(run))
         except OSError as error:
             run.say(f"warning: {error.strerror}: the epoch is not in {error.filename}. The next save makes up for it.")
         run.sums.reset()  # here and not at EPOCH_STARTED, which fires again when a run goes on in mid-epoch
@@ -127,7 +130,7 @@ def timing(run: Run) -> dict[str, float]:
     return {
         "epoch": run.trainer.state.epoch,
         "seconds": round(run.stopwatch.seconds, 4),
-        "images_per_second": round(run.sums.images / run.stopwatch.seconds, 1),
+        "images_per_second": round(run.sums.images * distributed.count() / run.stopwatch.seconds, 1),
         "data_seconds": round(run.stopwatch.waited, 4),
         "save_seconds": round(saving, 4),
     }
@@ -135,7 +138,7 @@ def timing(run: Run) -> dict[str, float]:
 
 def show_progress(run: Run) -> None:
     """One line per epoch on stderr; on a terminal also Ignite's bar within the epoch."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and distributed.is_first():
         every = max(1, len(run.loaders.train) // 100)
         bar = ProgressBar(bar_format="{desc}[{n_fmt}/{total_fmt}] {percentage:3.0f}%|{bar}| {rate_fmt}", ncols=80)
         bar.attach(run.trainer, event_name=Events.ITERATION_COMPLETED(every=every))
@@ -158,6 +161,8 @@ def epoch_line(row: EpochRow, epochs: int, seconds: float) -> str:
 
 def log_tensorboard(run: Run) -> None:
     """Write the epoch's numbers for TensorBoard. A folder that cannot be written loses the curves, not the run."""
+    if not distributed.is_first():
+        return
     log: Scalars | None = None
     given_up = False
 

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from ignite_vision import distributed
+
 
 @dataclasses.dataclass(frozen=True)
 class EpochRow:
@@ -42,7 +44,7 @@ class History:
     def append(self, row: EpochRow) -> None:
         """Add an epoch to the list and the file. OSError when the file cannot be written; `settle` makes up for it."""
         self.rows.append(row)
-        if not self.behind:
+        if distributed.is_first() and not self.behind:
             self.behind = True
             append_line(self.path, dataclasses.asdict(row))
             self.behind = False
@@ -65,9 +67,9 @@ class History:
     def rewind(self, iteration: int) -> None:
         """Drop, in the file too, every epoch after `iteration`: the run goes on from there."""
         self.read()
-        kept = [row for row in self.rows if row.iteration <= iteration]
-        if len(kept) < len(self.rows):
-            self.rows = kept
+        rows = distributed.agree(self.rows)
+        self.rows = [row for row in rows if row.iteration <= iteration]
+        if distributed.is_first() and len(self.rows) < len(rows):
             self._write()
 
 
@@ -92,8 +94,13 @@ class TrainingSums:
         self.images += len(output["y"])
 
     def means(self) -> tuple[float, float]:
-        """(mean loss in nats, accuracy as a fraction) so far. Waits for the device."""
-        return self.loss.item() / max(self.batches, 1), self.correct.item() / max(self.images, 1)
+        """(mean loss in nats, accuracy as a fraction) so far, over all processes. Waits for the device."""
+        parts = distributed.everyones(self._numbers())
+        loss, correct, batches, images = (sum(column) for column in zip(*parts, strict=True))
+        return loss / max(batches, 1), correct / max(images, 1)
+
+    def _numbers(self) -> list[float]:
+        return [self.loss.item(), self.correct.item(), self.batches, self.images]
 
     def reset(self) -> None:
         """Begin a new epoch."""
@@ -102,19 +109,17 @@ class TrainingSums:
         self.batches = self.images = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, as plain numbers."""
-        return {
-            "loss": self.loss.item(),
-            "correct": self.correct.item(),
-            "batches": self.batches,
-            "images": self.images,
-        }
+        """Every process's numbers, since a sum of sums would round otherwise. Every process must call this."""
+        return {"processes": distributed.everyones(self._numbers())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on in the middle of an epoch."""
-        self.loss.fill_(state["loss"])
-        self.correct.fill_(state["correct"])
-        self.batches, self.images = state["batches"], state["images"]
+        """Go on in the middle of an epoch, each process with its own; if their number is another, 0 has the sum."""
+        parts = state["processes"]
+        if len(parts) != distributed.count():
+            parts = [[sum(column) for column in zip(*parts, strict=True)]] + [[0, 0, 0, 0]] * distributed.count()
+        loss, correct, self.batches, self.images = parts[distributed.rank()]
+        self.loss.fill_(loss)
+        self.correct.fill_(correct)
 
 
 class Stopwatch:

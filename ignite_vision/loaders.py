@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from ignite_vision import environment
+from ignite_vision import distributed, environment
 from ignite_vision.augment import draws
 from ignite_vision.errors import STOPPED, UserError
 from ignite_vision.randomness import Purpose, generator, uniforms
@@ -45,11 +45,21 @@ class Order(Sampler[Request]):
 
     With accumulation an epoch is a whole number of optimizer steps: no gradient is carried into the next.
     The position comes from `iteration()`, the trainer's own counter, so that a resumed run asks for the very next
-    batch. Eager: a DataLoader with workers calls iter() twice.
+    batch. share: (r, n) yields the r-th of n equal parts of each batch. Eager: a DataLoader with workers calls iter()
+    twice.
     """
 
-    def __init__(self, n: int, batch: int, seed: int, iteration: Callable[[], int], accumulate: int = 1):
+    def __init__(
+        self,
+        n: int,
+        batch: int,
+        seed: int,
+        iteration: Callable[[], int],
+        accumulate: int = 1,
+        share: tuple[int, int] = (0, 1),
+    ):
         self.n, self.batch, self.seed, self.iteration, self.accumulate = n, batch, seed, iteration, accumulate
+        (self.rank, self.count) = share
 
     def __len__(self) -> int:
         return self.n // (self.batch * self.accumulate) * self.accumulate
@@ -57,7 +67,16 @@ class Order(Sampler[Request]):
     def __iter__(self) -> Iterator[Request]:
         epoch, start = divmod(self.iteration(), len(self))
         order = torch.randperm(self.n, generator=generator(self.seed, Purpose.ORDER, epoch)).numpy()
-        return iter([(epoch, order[k * self.batch : (k + 1) * self.batch]) for k in range(start, len(self))])
+        begins = range(start * self.batch, len(self) * self.batch, self.batch)
+        mine = self.batch // self.count
+        return iter([(epoch, order[b + self.rank * mine : b + (self.rank + 1) * mine]) for b in begins])
+
+
+def shared(requests: list[Request], rank: int, count: int) -> list[Request]:
+    """Process `rank`'s block of the requests: as many for each, so that all go in step; some may be empty."""
+    most = -(-len(requests) // count)
+    mine = requests[rank * most : (rank + 1) * most]
+    return mine + [(0, np.empty(0, dtype=np.int64))] * (most - len(mine))
 
 
 def in_order(rows: range, batch: int) -> list[Request]:
@@ -150,13 +169,14 @@ class EvalBatches(Dataset[Batch]):
     @errors_as_values
     def __getitem__(self, request: Request) -> Batch:
         epoch, index = request
-        padded = np.concatenate([index, np.repeat(index[-1:], self.batch - len(index))])
+        last = index[-1:] if len(index) else np.zeros(1, dtype=np.int64)
+        padded = np.concatenate([index, np.repeat(last, self.batch - len(index))])
         return self.source[epoch, padded], self.targets[torch.from_numpy(index)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Loaders:
-    """What the engines iterate over. batch: images per forward pass in training."""
+    """What the engines iterate over. batch: images per forward pass in training, over all processes."""
 
     train: Loader
     val: Loader
@@ -169,8 +189,17 @@ class Loaders:
 
 
 def train_batch(recipe: Recipe, n: int) -> int:
-    """Images per forward pass in training: an optimizer step never wants more images than there are."""
-    return max(1, min(recipe.batch_size, n) // recipe.accumulate)
+    """Images per forward pass in training, over all processes: a step never wants more images than there are.
+
+    UserError when the processes cannot share it equally.
+    """
+    batch, processes = max(1, min(recipe.batch_size, n) // recipe.accumulate), distributed.count()
+    if batch % processes and n > recipe.batch_size:
+        hint = f"For example --batch-size {-(-batch // processes) * processes * recipe.accumulate}."
+        raise UserError(f"batches of {batch} images cannot be shared equally by {processes} processes", next_step=hint)
+    if batch < processes:
+        raise UserError(f"{n} images are too few for {processes} processes", next_step="Use fewer.")
+    return batch // processes * processes
 
 
 def eval_batch(recipe: Recipe) -> int:
@@ -182,16 +211,22 @@ def train_loader(run: Run, source: Source) -> Loader:
     """Whole batches in each epoch's own order, going on from the trainer's iteration."""
     recipe, targets = run.recipe, run.splits.train.targets
     batch = train_batch(recipe, len(targets))
-    order = Order(len(targets), batch, recipe.seed, lambda: run.trainer.state.iteration, recipe.accumulate)
+    share = (distributed.rank(), distributed.count())
+    order = Order(len(targets), batch, recipe.seed, lambda: run.trainer.state.iteration, recipe.accumulate, share)
     # features have their augmentation behind them
     count = 0 if isinstance(source, Views) else draws(recipe.augment)
-    return _loader(run, TrainBatches(source, targets, recipe.seed, count), order, source, batch)
+    batches = TrainBatches(source, targets, recipe.seed, count)
+    return _loader(run, batches, order, source, batch // distributed.count())
 
 
 def eval_loader(run: Run, source: Source, targets: torch.Tensor, requests: list[Request] | None = None) -> Loader:
-    """Every image of a split once, in order, in batches of one fixed shape."""
+    """Every image of a split once, in order, in batches of one fixed shape; this process's share of them.
+
+    requests: those instead, all of them.
+    """
     batch = eval_batch(run.recipe)
-    requests = in_order(range(len(targets)), batch) if requests is None else requests
+    if requests is None:
+        requests = shared(in_order(range(len(targets)), batch), distributed.rank(), distributed.count())
     return _loader(run, EvalBatches(source, targets, batch), requests, source, batch)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ignite_vision import datasets, environment, models
+from ignite_vision import datasets, distributed, environment, models
 from ignite_vision.errors import UserError
 from ignite_vision.history import History
 from ignite_vision.loaders import default_workers
@@ -53,7 +53,7 @@ def prepare(
     given, data_name = load_data(recipe, data)
     directory = options.out or default_directory(loaded, recipe, data_name)
     before = recorded_environment(directory)
-    precision = environment.pick_precision(before.get("precision", recipe.precision), device)
+    precision = distributed.agree(environment.pick_precision(before.get("precision", recipe.precision), device))
     if options.deterministic or before.get("deterministic"):
         environment.make_deterministic()
     splits = split(recipe, given, directory)

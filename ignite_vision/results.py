@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ignite_vision import models
+from ignite_vision import distributed, models
 from ignite_vision.curves import write_curves
-from ignite_vision.evaluation import metrics, predict_split, use_best_weights, write_results
+from ignite_vision.errors import UserError
+from ignite_vision.evaluation import Predictions, metrics, predict_split, use_best_weights, write_results
 from ignite_vision.features import settle
 from ignite_vision.history import write_atomically
 from ignite_vision.model_file import read_header, write_model
@@ -24,6 +25,7 @@ from ignite_vision.run import (
     write_settings,
 )
 from ignite_vision.sources import Plan
+from ignite_vision.splits import fingerprint
 from ignite_vision.training import assemble, build, fit, is_trained
 
 REHEARSED_BATCHES = 2
@@ -32,9 +34,11 @@ REHEARSED_BATCHES = 2
 def train_and_evaluate(run: Run, announce: Callable[[], None]) -> tuple[dict[str, Any], bool]:
     """Train to the end and evaluate the best epoch on the test split. (metrics, whether all was done before)."""
     lock = claim(run.directory)
+    agree_on_data(run)
     try:
-        if is_run(run.directory) and take_up(run):
-            return json.loads((run.directory / "metrics.json").read_text(encoding="utf-8")), True
+        first = distributed.is_first()
+        if distributed.agree(first and is_run(run.directory) and take_up(run)):
+            return json.loads((run.directory / "metrics.json").read_text(encoding="utf-8")) if first else {}, True
         build(run)
         if not is_run(run.directory):
             write_settings(run)
@@ -42,7 +46,14 @@ def train_and_evaluate(run: Run, announce: Callable[[], None]) -> tuple[dict[str
         fit(run)
         return finish(run), False
     finally:
-        lock.close()
+        if lock is not None:
+            lock.close()
+
+
+def agree_on_data(run: Run) -> None:
+    """UserError if a process has other images than the first: another machine's folder differs."""
+    if distributed.count() > 1 and len(set(distributed.everyones(fingerprint(run.splits)))) > 1:
+        raise UserError("the processes do not have the same images", run.data, "Copy the data to every machine.")
 
 
 def take_up(run: Run) -> bool:
@@ -61,7 +72,8 @@ def take_up(run: Run) -> bool:
             run.exact = False
             run.say("note: the schedule of the learning rate depends on the number of epochs: not exact")
         settings["recipe"], settings["overrides"] = fields_of(run.recipe), run.overrides
-        write_atomically(run.directory / "run.json", json.dumps(settings, indent=2) + "\n")
+        if distributed.is_first():
+            write_atomically(run.directory / "run.json", json.dumps(settings, indent=2) + "\n")
     return False
 
 
@@ -71,10 +83,16 @@ def finish(run: Run) -> dict[str, Any]:
     run.model.load_state_dict(state)
     predictions = predict_split(run, "test")
     numbers = {**metrics(predictions, "test"), "exact": run.exact}
+    if distributed.is_first():
+        publish(run, state, predictions, numbers)
+    return numbers
+
+
+def publish(run: Run, state: dict[str, Any], predictions: Predictions, numbers: dict[str, Any]) -> None:
+    """Write the model and every file about it."""
     write_model(run.directory / "model.safetensors", state, model_header(run, numbers))
     write_curves(run.history.rows, run.directory / "curves.svg", run.loaded.name)
     write_results(predictions, numbers, run.directory)
-    return numbers
 
 
 def model_header(run: Run, numbers: dict[str, Any]) -> dict[str, Any]:
@@ -97,11 +115,12 @@ def evaluate_run(run: Run, split: str) -> dict[str, Any]:
     settle(run)
     predictions = predict_split(run, split)
     exact = read_header(run.directory / "model.safetensors")["metrics"].get("exact", False)
-    same = not changed_environment(run, read_settings(run.directory))
+    same = not changed_environment(run, read_settings(run.directory), but=("processes",))  # evaluated alike by any
     numbers = {**metrics(predictions, split), "exact": exact and same}
-    folder = run.directory if split == "test" else run.directory / split
-    folder.mkdir(exist_ok=True)
-    write_results(predictions, numbers, folder)
+    if distributed.is_first():
+        folder = run.directory if split == "test" else run.directory / split
+        folder.mkdir(exist_ok=True)
+        write_results(predictions, numbers, folder)
     return numbers
 
 
@@ -135,7 +154,7 @@ def summary(run: Run) -> list[str]:
         f" ({preprocessing.interpolation}), mean {mean}, std {std}",
         f"cache      {run.plan.kind}: {run.plan.reason}",
         f"training   {run.recipe.epochs} epochs of {len(run.loaders.train):,} batches of {run.loaders.batch}"
-        f", {run.precision} on {run.device}" + clamped(run),
+        f", {run.precision} on {run.device}" + shares(run) + clamped(run),
         f"run        {run.directory}",
     ]
 
@@ -150,6 +169,12 @@ def class_list(classes: tuple[str, ...], most: int = 6) -> str:
 def model_name(run: Run) -> str:
     """The model field as a person would say it."""
     return run.recipe.model if isinstance(run.recipe.model, str) else str(describe(run.recipe.model))
+
+
+def shares(run: Run) -> str:
+    """How many processes share a batch."""
+    processes = distributed.count()
+    return f", {processes} processes with {run.loaders.batch // processes} images each" if processes > 1 else ""
 
 
 def clamped(run: Run) -> str:

@@ -16,7 +16,7 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
-from ignite_vision import environment
+from ignite_vision import distributed, environment
 from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.history import History, Stopwatch, TrainingSums, write_atomically
 from ignite_vision.loaders import Loaders
@@ -114,12 +114,14 @@ def default_directory(loaded: LoadedRecipe, recipe: Recipe, data_name: str) -> P
     return environment.runs_home() / f"{loaded.name}-{digest(recipe, data_name)}"
 
 
-def claim(directory: Path) -> IO[str]:
+def claim(directory: Path) -> IO[str] | None:
     """Create the run directory, or take it up again, and lock it for as long as this process lives.
 
     The lock is lockf's: it dies with its process, and forked loader workers do not inherit it (flock's they would,
     and a restart after kill -9 would be refused for seconds).
     """
+    if not distributed.is_first():
+        return None
     if directory.exists() and not directory.is_dir():
         raise UserError("--out is a file", directory, "Choose a folder that does not exist yet.")
     if directory.is_dir() and not is_run(directory) and any(p.name != ".lock" for p in directory.iterdir()):
@@ -166,7 +168,9 @@ def read_settings(directory: Path) -> dict[str, Any]:
 
 
 def write_settings(run: Run) -> None:
-    """Write the recipe's source, run.json and splits.csv: before anything trains."""
+    """Write the recipe's source, run.json and splits.csv: before anything trains. Only process 0 does."""
+    if not distributed.is_first():
+        return
     shutil.copyfile(run.loaded.source, run.directory / "recipe.py")
     write_csv(run.splits, run.directory / "splits.csv")
     write_atomically(run.directory / "run.json", json.dumps(settings_of(run), indent=2) + "\n")
@@ -195,7 +199,7 @@ def settings_of(run: Run) -> dict[str, Any]:
 def refuse_changes(run: Run, settings: dict[str, Any]) -> None:
     """UserError (exit 2) that names every recipe field that differs from run.json, old -> new; epochs may."""
     old, new = settings["recipe"], json.loads(json.dumps(fields_of(run.recipe)))
-    names = [name for name in new if name != "epochs" and old.get(name) != new[name]]
+    names = [name for name in new if name != "epochs" and name in old and old[name] != new[name]]
     if names:
         changes = ", ".join(f"{name}: {old.get(name)!r} -> {new[name]!r}" for name in names)
         raise UserError(
@@ -218,9 +222,12 @@ def changed_source(run: Run) -> list[str]:
     return [f"the text of {run.loaded.source}"]
 
 
-def changed_environment(run: Run, settings: dict[str, Any]) -> list[str]:
-    """What differs outside recipe and data, as `subject: old -> new`; the run goes on but is not exact."""
+def changed_environment(run: Run, settings: dict[str, Any], but: tuple[str, ...] = ()) -> list[str]:
+    """What differs outside recipe and data, as `subject: old -> new`; the run goes on, not exact.
+
+    but: keys that are not looked at.
+    """
     old, new = settings["environment"], environment.record(run.device, run.precision)
     old, new = {**old, **old["versions"]}, {**new, **new["versions"]}
-    keys = [key for key in new if key != "versions" and old.get(key) != new[key]]
+    keys = [key for key in new if key not in ("versions", *but) and old.get(key) != new[key]]
     return [f"{key}: {old.get(key)} -> {new[key]}" for key in keys]

@@ -13,7 +13,7 @@ from ignite.engine import Events
 from ignite.handlers import Checkpoint
 from safetensors import SafetensorError
 
-from ignite_vision import environment
+from ignite_vision import distributed, environment
 from ignite_vision.checkpoint import CheckpointWriter, Damaged, clean, on_disk, read_states, steps, verify
 from ignite_vision.engines import not_finite, state_that_changes
 from ignite_vision.errors import DAMAGED, NOT_SAVED, UserError
@@ -21,6 +21,8 @@ from ignite_vision.run import Run, is_run, write_settings
 
 SAVE_SHARE = 0.01  # of the time that saving may take
 FIRST_SAVE = 10.0  # seconds before the first save, while its duration is not known
+# What torch and safetensors raise for a file that is not ours.
+MISFITS = (SafetensorError, RuntimeError, EOFError, LookupError, TypeError, ValueError)
 RETRY = 60.0  # seconds until the next try after a save that failed
 
 
@@ -38,7 +40,7 @@ class Saver:
 
     def __init__(self, run: Run):
         self.run = run
-        self.writer = CheckpointWriter(run.directory / "checkpoints")
+        self.writer = CheckpointWriter(run.directory / "checkpoints", self.make_ready)
         self.keeper = Checkpoint(
             to_save(run),
             self.writer,
@@ -60,20 +62,26 @@ class Saver:
             raise not_finite(run, f"iteration {run.trainer.state.iteration} or before")
         begin = time.monotonic()
         self.writer.manifest = manifest_of(run)
+        failure = None
         try:
-            if not is_run(run.directory):  # deleted while it trains
-                run.directory.mkdir(parents=True, exist_ok=True)
-                write_settings(run)
-            run.history.settle()
             self.keeper(run.trainer)
         except (OSError, RuntimeError) as error:  # torch.save has no better name for a full disk
             self.writer.give_up(self.keeper)
+            failure = cannot_save(run, error)
+        if failure := distributed.agree(failure):
             self.due = time.monotonic() + RETRY
-            raise cannot_save(run, error) from error
+            raise failure
         self.saved = step_name(run)
         seconds = time.monotonic() - begin
         run.stopwatch.saving += seconds
         self.due = time.monotonic() + seconds / SAVE_SHARE
+
+    def make_ready(self) -> None:
+        """Have on the disk what a checkpoint builds on. OSError if it cannot be."""
+        if not is_run(self.run.directory):  # deleted while it trains
+            self.run.directory.mkdir(parents=True, exist_ok=True)
+            write_settings(self.run)
+        self.run.history.settle()
 
     def save_when_due(self) -> None:
         """Save if it is time. A disk that does not take it is a warning: the run goes on."""
@@ -81,7 +89,11 @@ class Saver:
         if iteration % len(self.run.loaders.train) == 0 and not validated:
             return  # the epoch's own save is about to come, with its validation
         every = self.run.checkpoint_every
-        if time.monotonic() > self.due if every is None else validated or iteration % every == 0:
+        if every is None:
+            (due,) = distributed.largest(distributed.is_first() and time.monotonic() > self.due)
+        else:
+            due = validated or iteration % every == 0
+        if due:
             try:
                 self.save()
             except UserError as error:
@@ -110,33 +122,53 @@ def newest(run: Run) -> tuple[Path, dict[str, Any]] | None:
 
 
 def restore(run: Run) -> None:
-    """Put the newest good checkpoint, if there is one, into the run's objects, and rewind its history."""
-    clean(run.directory / "checkpoints")
-    found = newest(run)
-    if found is None:
+    """Put the newest good checkpoint, if there is one, into the run's objects, and rewind its history.
+
+    Process 0 reads; the others need not see its disk.
+    """
+    states, exact, path = distributed.agree(read_newest(run) if distributed.is_first() else ({}, True, None))
+    if not states:
         run.history.rewind(0)
         return
-    path, manifest = found
+    objects = to_save(run)
+    if set(states) != set(objects):
+        odd = ", ".join(sorted(set(states) ^ set(objects)))
+        raise UserError(f"the checkpoint and the recipe's handlers differ in {odd}", path, "Choose another --out.")
     try:
-        states = read_states(path, run.device)
-        objects = to_save(run)
-        if set(states) != set(objects):
-            odd = ", ".join(sorted(set(states) ^ set(objects)))
-            raise UserError(f"the checkpoint and the recipe's handlers differ in {odd}", path, "Choose another --out.")
         Checkpoint.load_objects(to_load=objects, checkpoint=states)
-    except (SafetensorError, RuntimeError, EOFError, LookupError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split(". ")[0].split())[:160]
-        what = f"the checkpoint does not fit this run: {reason}"
-        raise UserError(what, path, "Choose another --out.", code=DAMAGED) from error
-    run.exact = run.exact and manifest.get("exact", False) is True
+    except MISFITS as error:
+        raise misfit(path, error) from error
+    run.exact = run.exact and exact
     state = run.trainer.state
     run.history.rewind(state.iteration)
     run.say(f"resumed    from step {state.iteration}, in epoch {state.epoch} of {run.recipe.epochs}")
 
 
+def read_newest(run: Run) -> tuple[dict[str, Any], bool, Path | None]:
+    """(states by name, whether they are exact, the checkpoint) of the newest that verifies, if there is one."""
+    clean(run.directory / "checkpoints")
+    found = newest(run)
+    if found is None:
+        return {}, True, None
+    path, manifest = found
+    try:
+        return read_states(path), manifest.get("exact", False) is True, path
+    except MISFITS as error:
+        raise misfit(path, error) from error
+
+
+def misfit(path: Path | None, error: Exception) -> UserError:
+    """Return the error (exit 3) for a checkpoint that is whole but not of this run."""
+    reason = " ".join(str(error).split(". ")[0].split())[:160]
+    return UserError(f"the checkpoint does not fit this run: {reason}", path, "Choose another --out.", code=DAMAGED)
+
+
 def to_save(run: Run) -> dict[str, Any]:
     """Every object whose state decides how the run goes on."""
-    return {"model": run.model, "optimizer": run.optimizer, "trainer": run.trainer, **run.persisted}
+    objects = {"model": run.model, "optimizer": run.optimizer, "trainer": run.trainer, **run.persisted}
+    if scaler := getattr(run.trainer.state, "scaler", None):  # of fp16's gradients
+        objects["scaler"] = scaler
+    return objects
 
 
 def manifest_of(run: Run) -> dict[str, Any]:
@@ -156,7 +188,8 @@ def cannot_save(run: Run, error: Exception) -> UserError:
     folder = run.directory
     while not folder.exists():
         folder = folder.parent
-    needed, free = size_of({name: thing.state_dict() for name, thing in to_save(run).items()}), disk_usage(folder).free
+    tensors = (run.model.state_dict(), run.optimizer.state_dict(), run.best.weights)
+    needed, free = size_of(tensors), disk_usage(folder).free
     if free < needed:
         reason = "the disk is full"
     elif "inline_container" in str(error):  # torch's way of saying so

@@ -10,12 +10,15 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
 from ignite_vision.errors import INTERRUPTED, STOPPED, Stopped
 
 WATCHED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+TWICE = 0.5  # seconds within which a second signal is the same one, that reached a process by two ways
 PATIENCE = 3.0  # seconds that a batch may still take after a signal; Docker kills 10 s after it
 
 
@@ -53,10 +56,13 @@ class StopFlag:
 
     `check` raises Stopped between iterations. `waiting` says when a batch is waited for: if it still has not come
     PATIENCE seconds after the signal (a disk that hangs), Stopped is raised there, where nothing is half done.
+    share: of several processes, this one's signal (0 for none) -> one that any of them got.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, share: Callable[[int], int] = abs) -> None:
+        self.share = share
         self.received: int | None = None
+        self.since = 0.0
         self.waiting = False
         self.previous: dict[int, Any] = {}
 
@@ -75,14 +81,16 @@ class StopFlag:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
-            leave_at_once(number, frame)
-        self.received = number
+            if time.monotonic() - self.since > TWICE:
+                leave_at_once(number, frame)
+            return
+        self.received, self.since = number, time.monotonic()
         if hasattr(signal, "SIGALRM"):
             signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
     def _lose_patience(self, _number: int, _frame: FrameType | None) -> None:
-        if self.waiting:
-            self.check()
+        if self.waiting and self.received is not None:
+            raise Stopped(stopped_by(self.received), code_of(self.received))
 
     def wait(self) -> None:
         """Note that a batch is asked for."""
@@ -93,6 +101,7 @@ class StopFlag:
         self.waiting = False
 
     def check(self) -> None:
-        """Raise Stopped if a signal has come."""
-        if self.received is not None:
-            raise Stopped(stopped_by(self.received), code_of(self.received))
+        """Raise Stopped if a signal has come, to any of the processes: all of them stop at the same iteration."""
+        number = self.share(self.received or 0)
+        if number:
+            raise Stopped(stopped_by(number), code_of(number))

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from ignite_vision.cache import Shards, has_room, key_of_images, with_progress
+from ignite_vision import distributed
+from ignite_vision.cache import Shards, has_room, key_of_images, my_shares, with_progress
 from ignite_vision.environment import free_memory, versions
 from ignite_vision.preprocessing import Preprocessing, canvas
 from ignite_vision.randomness import Purpose, seed_everything
@@ -129,10 +130,11 @@ def plan_pixels(recipe: Recipe, splits: Splits, to_canvas: Canvas, device: torch
     n = len(splits.train) + len(splits.val)
     size = n * to_canvas.preprocessing.channels * to_canvas.size**2
     free = free_memory(device)
-    fits = size <= RESIDENT_SHARE * free
+    processes = distributed.local_count() if device.type == "cpu" else 1  # each holds all rows
+    fits = size * processes <= RESIDENT_SHARE * free
     reason = f"{size / 2**20:,.0f} MiB as pixels, {free / 2**20:,.0f} MiB of memory free"
     files = isinstance(splits.train, ImageFiles)
-    worth = files and (n > DECODE_AGAIN or not fits or recipe.cache == "pixels") and has_room(size)
+    worth = files and (n > DECODE_AGAIN or not fits or recipe.cache == "pixels" or processes > 1) and has_room(size)
     if recipe.cache == "resident" or (fits and recipe.cache != "pixels"):
         return Plan("resident", reason, on_disk=worth)
     if worth:
@@ -181,7 +183,7 @@ def pixel_shards(source: Decoded, say: Callable[[str], None]) -> Shards:
         "versions": {name: versions()[name] for name in ("torch", "torchvision", "pillow")},
     }
     shards = Shards("pixels", key, len(source), tuple(first.shape), torch.uint8)
-    todo = shards.missing()
-    for k in with_progress(todo, len(todo), "decoding images", say):
-        shards.write(k, torch.stack(list(decode(source, shards.rows(k)))))
+    for todo in my_shares(shards):
+        for k in with_progress(todo, len(todo), "decoding images", say):
+            shards.write(k, torch.stack(list(decode(source, shards.rows(k)))))
     return shards

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ignite.engine import Events
 
+from ignite_vision import distributed
 from ignite_vision.engines import make_engines
 from ignite_vision.errors import Stopped
 from ignite_vision.features import settle, source_of
@@ -60,7 +61,7 @@ def fit(run: Run) -> None:
 
     restore(run)
     run.at_end.callback(run.loaders.close)
-    with StopFlag() as flag, run.at_end:
+    with StopFlag(lambda number: distributed.largest(number)[0]) as flag, run.at_end:
         watch(run, flag)
         try:
             if owes_validation(run):  # stopped between an epoch's last iteration and its end

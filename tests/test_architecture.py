@@ -21,6 +21,8 @@ LAYERS = [
         "model_file",
         "checkpoint",
         "scalars",
+        "distributed",
+        "console",
     },
     {"splits", "folders"},
     {"datasets", "augment", "networks", "models", "environment", "curves"},
@@ -32,7 +34,7 @@ LAYERS = [
     {"handlers", "saving"},
     {"training", "evaluation"},
     {"results"},
-    {"cli", "__main__"},
+    {"cli", "__main__", "launch"},
 ]
 LAYER = {module: depth for depth, modules in enumerate(LAYERS) for module in modules}
 

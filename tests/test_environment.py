@@ -26,7 +26,16 @@ def test_auto_is_bf16_exactly_where_the_processor_has_it():
 
 def test_the_record_names_all_that_decides_the_last_bits():
     record = environment.record(CPU, "fp32")
-    assert set(record) == {"versions", "device", "processor", "cpu_capability", "threads", "precision", "deterministic"}
+    assert set(record) == {
+        "versions",
+        "device",
+        "processor",
+        "cpu_capability",
+        "threads",
+        "processes",
+        "precision",
+        "deterministic",
+    }
     assert record["versions"]["torch"] == torch.__version__.split("+")[0]
 
 

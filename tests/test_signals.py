@@ -31,7 +31,8 @@ def test_the_handlers_that_were_there_come_back():
 def test_a_second_signal_ends_the_process_at_once():
     program = (
         "import os, signal, time\nfrom ignite_vision.signals import StopFlag\n"
-        "with StopFlag():\n    os.kill(os.getpid(), signal.SIGTERM)\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "with StopFlag():\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(0.6)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    time.sleep(60)\n"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 128 + signal.SIGTERM

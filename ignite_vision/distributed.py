@@ -1,0 +1,129 @@
+"""Several processes, by Ignite's idist over torch.distributed. With one process nothing here does anything.
+
+What every process must know alike (which checkpoint, whether to stop) is settled here over a gloo group on the CPU: a
+GPU has not to be waited for.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from typing import Any, TypeVar
+
+import ignite.distributed as idist
+import torch
+import torch.distributed as dist
+from torch import nn
+
+T = TypeVar("T")
+
+PATIENCE = 600.0  # seconds that one process waits for another; $IGNITE_VISION_PATIENCE
+_talk: list[Any] = []  # the group, once there is one
+
+
+def launched() -> bool:
+    """Whether torchrun or srun started this process as one of several."""
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        return True
+    return "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def join(device: str) -> None:
+    """Find the other processes: torchrun's variables, or srun's. device: cpu, cuda or auto."""
+    backend = "nccl" if device != "cpu" and torch.cuda.is_available() else "gloo"
+    patience = datetime.timedelta(seconds=float(os.environ.get("IGNITE_VISION_PATIENCE", PATIENCE)))
+    idist.initialize(backend, timeout=patience)
+    _talk.append(dist.new_group(backend="gloo", timeout=patience) if backend == "nccl" else None)
+
+
+def part() -> None:
+    """Leave the group."""
+    _talk.clear()
+    idist.finalize()
+
+
+def count() -> int:
+    """Number of processes."""
+    return idist.get_world_size() if _talk else 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return idist.get_rank() if _talk else 0
+
+
+def local_rank() -> int:
+    """Number of this process on its machine, from 0."""
+    return idist.get_local_rank() if _talk else 0
+
+
+def local_count() -> int:
+    """Number of processes on this machine."""
+    return idist.get_nproc_per_node() if _talk else 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes, prints and decides."""
+    return rank() == 0
+
+
+def agree(value: T) -> T:
+    """The value that process 0 has. Every process must call this."""
+    if count() == 1:
+        return value
+    box = [value if is_first() else None]
+    dist.broadcast_object_list(box, src=0, group=_talk[0])
+    return box[0]  # type: ignore[return-value]
+
+
+def everyones(value: T) -> list[T]:
+    """What every process has, by their numbers."""
+    if count() == 1:
+        return [value]
+    values: list[Any] = [None] * count()
+    dist.all_gather_object(values, value, group=_talk[0])
+    return values
+
+
+def largest(*numbers: int) -> list[int]:
+    """Each number's largest over all processes."""
+    if count() == 1:
+        return list(numbers)
+    tensor = torch.tensor(numbers)
+    dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=_talk[0])
+    return tensor.tolist()
+
+
+def all_rows(rows: torch.Tensor) -> torch.Tensor:
+    """(n_0,...) of process 0, (n_1,...) of process 1 and so on -> (n_0 + n_1 + ..., ...), on the CPU."""
+    rows = rows.cpu()
+    if count() == 1:
+        return rows
+    sizes = everyones(len(rows))
+    padded = torch.zeros((max(sizes), *rows.shape[1:]), dtype=rows.dtype)
+    padded[: len(rows)] = rows
+    found = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(found, padded, group=_talk[0])
+    return torch.cat([part[:size] for part, size in zip(found, sizes, strict=True)])
+
+
+def wait_for_all() -> None:
+    """Go on when every process is here."""
+    everyones(None)
+
+
+def in_parallel(network: nn.Module, device: torch.device) -> nn.Module:
+    """Have backward() average the gradients over all processes; the network itself with one.
+
+    Not idist.auto_model: where there is a GPU it moves a run on the CPU there.
+    """
+    if count() == 1:
+        return network
+    return nn.parallel.DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def equalise_buffers(model: nn.Module) -> None:
+    """Give every process the buffers of process 0: each averages BatchNorm's statistics over its own images."""
+    if count() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)

@@ -1,0 +1,203 @@
+"""Several processes give the numbers of one."""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import traceback
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Events
+from torch import nn
+
+from ignite_vision import Recipe, Splits, distributed
+from ignite_vision.errors import UserError
+from ignite_vision.evaluation import metrics, predict_split
+from ignite_vision.features import settle
+from ignite_vision.loaders import Order, in_order, shared, train_batch
+from ignite_vision.prepare import Options, prepare
+from ignite_vision.recipe import LoadedRecipe
+from ignite_vision.results import train_and_evaluate
+from ignite_vision.splits import ArrayImages
+
+FILES = ("model.safetensors", "history.jsonl", "metrics.json", "predictions.csv")
+
+
+def member(number, count, port, work, arguments, answers):
+    """Be one of several processes: do the work, and answer with what it returns."""
+    torch.set_num_threads(1)
+    os.environ.update(
+        RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=str(count), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    try:
+        if count > 1:
+            distributed.join("cpu")
+        answer = work(*arguments)
+        if count > 1:
+            distributed.part()
+    except Exception as error:  # noqa: BLE001  (whatever it is, the test wants to see it)
+        traceback.print_exc()
+        answer = error
+    answers.put((number, answer))
+
+
+def together(count, work, *arguments):
+    """Return what work(*arguments) returns in each of `count` processes, forked from one that has torch loaded."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.test_distributed"])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    answers = context.Queue()
+    processes = [
+        context.Process(target=member, args=(number, count, port, work, arguments, answers)) for number in range(count)
+    ]
+    for process in processes:
+        process.start()
+    found = dict(answers.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join()
+    return [found[number] for number in range(count)]
+
+
+def images(n, val):
+    """Return n training images of 8x8 pixels, and `val` for each of validation and test."""
+    generator = np.random.default_rng(0)
+    pixels = torch.from_numpy(generator.integers(0, 256, (n + 2 * val, 1, 8, 8), dtype=np.uint8))
+    targets = torch.arange(n + 2 * val) % 3
+    pool = ArrayImages(pixels, targets)
+    indices = range(n + 2 * val)
+    return Splits(
+        train=pool.subset(indices[:n]),
+        classes=("a", "b", "c"),
+        val=pool.subset(indices[n : n + val]),
+        test=pool.subset(indices[n + val :]),
+    )
+
+
+def data_72(_folder):
+    """Return 72 images for training, 13 for validation."""
+    return images(72, 13)
+
+
+def network(num_classes):
+    """Return a network with what is random or counts images: BatchNorm and Dropout."""
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(144, num_classes)
+    )
+
+
+def trained(out, say=lambda _line: None, data=data_72, **fields):
+    """Train, evaluate, and return the weights."""
+    fields = {"model": network, "epochs": 2, "batch_size": 12, "precision": "fp32", **fields}
+    loaded = LoadedRecipe(Recipe(data=data, **fields), "tiny", "tiny", Path(__file__))
+    run = prepare(loaded, {}, Options(out=out, device="cpu", workers=0), say)
+    train_and_evaluate(run, lambda: None)
+    return {name: tensor.numpy() for name, tensor in run.model.state_dict().items()}
+
+
+def evaluated(n):
+    """Return predictions and metrics of an untrained network on n images."""
+    torch.manual_seed(0)
+    recipe = Recipe(data=lambda _folder: images(4, n), model=network, epochs=1, batch_size=4, precision="fp32")
+    loaded = LoadedRecipe(recipe, "tiny", "tiny", Path(__file__))
+    run = prepare(loaded, {}, Options(device="cpu", workers=0), lambda _line: None)
+    settle(run)
+    predictions = predict_split(run, "val")
+    return predictions.logits.numpy(), metrics(predictions, "val")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 11, 13, 40])
+def test_evaluation_gives_the_same_bits_on_one_two_and_three_processes(n):
+    ((logits, numbers),) = together(1, evaluated, n)
+    assert len(logits) == n
+    for count in (2, 3):
+        for other_logits, other_numbers in together(count, evaluated, n):
+            assert np.array_equal(other_logits, logits)
+            assert other_numbers == numbers
+
+
+@pytest.mark.slow
+def test_all_processes_end_with_the_same_weights(tmp_path):
+    first, *others = together(3, trained, tmp_path / "run")
+    for other in others:
+        assert all(np.array_equal(other[name], tensor) for name, tensor in first.items())
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does_but_for_rounding(tmp_path):
+    def history(out):
+        return (out / "history.jsonl").read_text()
+
+    fields = {"model": linear, "optimizer": "sgd"}
+    together(1, one, tmp_path / "one", fields)
+    together(2, one, tmp_path / "two", fields)
+    rows = [[json.loads(line) for line in history(tmp_path / name).splitlines()] for name in ("one", "two")]
+    for row, other in zip(*rows, strict=True):
+        assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-5)
+        assert row["val_accuracy"] == other["val_accuracy"]
+
+
+def linear(num_classes):
+    """Return a network in which no image sees another."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+
+
+def one(out, fields):
+    """Train with these fields."""
+    trained(out, **fields)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_the_order_of_the_images_does_not_depend_on_the_number_of_processes(count):
+    whole = list(Order(50, 12, 0, lambda: 0))
+    parts = [list(Order(50, 12, 0, lambda: 0, share=(number, count))) for number in range(count)]
+    for k, (epoch, index) in enumerate(whole):
+        assert np.array_equal(np.concatenate([part[k][1] for part in parts]), index)
+        assert all(part[k][0] == epoch for part in parts)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_every_process_evaluates_as_many_batches_and_every_image_once(count):
+    requests = in_order(range(37), 8)
+    parts = [shared(requests, number, count) for number in range(count)]
+    assert len({len(part) for part in parts}) == 1
+    assert [i for part in parts for _, index in part for i in index] == list(range(37))
+
+
+def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch):
+    monkeypatch.setattr(distributed, "count", lambda: 3)
+    recipe = Recipe(data=data_72, model=network, epochs=1, batch_size=64)
+    with pytest.raises(UserError, match="batches of 64 images cannot be shared equally by 3 processes") as refusal:
+        train_batch(recipe, 1000)
+    assert "--batch-size 66" in str(refusal.value)
+    assert train_batch(recipe, 50) == 48  # all that there are
+
+
+def with_a_stop(out, at, rank):
+    """Train until iteration `at`, where process `rank` alone gets a signal."""
+
+    def handlers(run):
+        @run.trainer.on(Events.ITERATION_COMPLETED)
+        def stop(trainer):
+            if trainer.state.iteration == at and distributed.rank() == rank:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    trained(out, epochs=3, handlers=handlers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("at", "rank"), [(1, 0), (6, 1), (9, 1), (17, 0)])
+def test_a_run_stopped_on_two_processes_and_resumed_on_two_ends_with_the_same_bytes(tmp_path, at, rank):
+    together(2, with_a_stop, tmp_path / "whole", 0, 0)
+    stops = together(2, with_a_stop, tmp_path / "parts", at, rank)
+    assert all(stop.code == 75 and f"iteration {at}, saved" in stop.what for stop in stops), stops
+    resumed = together(2, with_a_stop, tmp_path / "parts", 0, 0)
+    assert not any(isinstance(answer, BaseException) for answer in resumed), resumed
+    for file in FILES:
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
