@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -53,6 +54,7 @@ def _spawn(processes: int, device: str, work: Callable[..., Any], arguments: tup
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes))),
     }
     os.environ["OMP_NUM_THREADS"] = variables["OMP_NUM_THREADS"]  # read when torch is loaded, before _rank runs
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # what it ends we know
     context = start_processes(
         _rank, args=(variables, device, work, arguments), nprocs=processes, join=False, start_method="spawn"
     )
@@ -106,14 +108,15 @@ def _as_one_of_many(work: Callable[..., Any], *arguments: Any) -> None:
                 signal.signal(number, signal.SIG_DFL)
             time.sleep(2 * AFTER_YOU if lost else AFTER_YOU)
         if lost:
-            hint = "Look at its own message; the same command goes on from the last checkpoint."
-            raise UserError("another process ended or does not answer", next_step=hint, code=STOPPED) from error
+            what = "another process ended, or did not answer in time"
+            hint = "If it said why, that is above; the same command goes on from the last checkpoint."
+            raise UserError(what, next_step=hint, code=STOPPED) from error
         raise
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:
     """Whether torch says that a peer is gone or silent."""
-    words = ("Connection closed by peer", "Connection reset", "Timed out", "timed out", "Broken pipe", "NCCL", "gloo")
+    words = ("Connection closed", "Connection reset", "Timed out", "timed out", "timeout", "Broken pipe", "NCCL")
     return isinstance(error, torch.distributed.DistError) or any(word in str(error) for word in words)
 
 

@@ -60,6 +60,10 @@ def prepare(
     preprocessing = preprocessing_of(recipe, splits)
     seed_everything(recipe.seed, Purpose.INIT)
     model = models.build(recipe.model, len(splits.classes), recipe.weights, load)
+    if recipe.sync_bn and distributed.count() > 1:
+        if device.type != "cuda":
+            raise UserError("sync_bn needs GPUs", next_step="Use --set sync_bn=false, or --device cuda.")
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     frozen = models.freeze(model, recipe.trainable)
     return Run(
         loaded=loaded,

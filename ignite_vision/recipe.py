@@ -72,6 +72,8 @@ class Recipe:
     """Images per optimizer step, over all processes."""
     accumulate: int = 1
     """Forward passes per optimizer step; each sees batch_size / accumulate images."""
+    sync_bn: bool = False
+    """BatchNorm over the images of all processes, on GPUs; otherwise each process has statistics of its own."""
     patience: int | None = None
     """Stop when validation has not improved for so many epochs; None: never."""
 
@@ -232,6 +234,10 @@ def _parse(name: str, annotation: str, text: str) -> Any:
             except ValueError:
                 hint = f"For example --set {name}={example}."
                 raise UserError(f"{name} must be {words}, not '{text}'", next_step=hint) from None
+    if "bool" in kinds:
+        if text.lower() not in ("true", "false"):
+            raise UserError(f"{name} must be true or false, not '{text}'")
+        return text.lower() == "true"
     if "str" in kinds:
         return text
     raise UserError(

@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 
@@ -201,3 +203,150 @@ def test_a_run_stopped_on_two_processes_and_resumed_on_two_ends_with_the_same_by
     assert not any(isinstance(answer, BaseException) for answer in resumed), resumed
     for file in FILES:
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# the command
+# ----------------------------------------------------------------------------------------------------------------------
+
+RECIPE = '''"""Noise; process $RANK_THAT_ENDS ends as $HOW says at iteration 7, once."""
+import os, random, signal, time
+from pathlib import Path
+
+import numpy as np
+import torch
+from ignite.engine import Events
+from torch import nn
+
+from ignite_vision import Recipe, Splits, distributed
+
+
+class Noise(torch.utils.data.Dataset):
+    def __init__(self, n):
+        self.targets = [i % 3 for i in range(n)]
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, i):
+        shift = random.random() + np.random.rand() + torch.rand(1).item()
+        image = torch.full((1, 8, 8), 80 * self.targets[i], dtype=torch.uint8)
+        return image + int(10 * shift), self.targets[i]
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, num_classes)
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def data(_folder):
+    return Splits(train=Noise(48), val=Noise(7), test=Noise(11), classes=("a", "b", "c"))
+
+
+def handlers(run):
+    @run.trainer.on(Events.ITERATION_COMPLETED)
+    def end(trainer):
+        how = os.environ.get("HOW", "")
+        if trainer.state.iteration != 7 or distributed.rank() != int(os.environ.get("RANK_THAT_ENDS", -1)):
+            return
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "term":
+            os.kill(os.getpid(), signal.SIGTERM)
+        if how == "stall":
+            time.sleep(1000)
+        if how == "raise":
+            raise RuntimeError("a bug of mine")
+
+
+recipe = Recipe(data=data, model=Net, epochs=3, batch_size=12, precision="fp32", handlers=handlers)
+'''
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Return a function that runs the recipe above in processes of its own: (exit code, stderr)."""
+    (tmp_path / "noise_recipe.py").write_text(RECIPE)
+
+    def run(out, *arguments, launcher=("-m", "ignite_vision"), **environ):
+        words = [*launcher, "run", str(tmp_path / "noise_recipe.py"), "--out", str(tmp_path / out), *arguments]
+        done = subprocess.run(
+            [sys.executable, *words],
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environ},
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
+        return done.returncode, done.stderr
+
+    return run
+
+
+def same_files(one, other):
+    """Whether two runs ended with the same bytes."""
+    return all((one / file).read_bytes() == (other / file).read_bytes() for file in FILES)
+
+
+TWO = ("--nproc-per-node", "2", "--checkpoint-every", "3")
+
+
+@pytest.mark.slow
+def test_a_run_killed_on_two_processes_goes_on_to_the_same_bytes_with_workers_as_well(command, tmp_path):
+    assert command("whole", *TWO)[0] == 0
+    code, errors = command("parts", *TWO, "--workers", "2", HOW="kill", RANK_THAT_ENDS="1")
+    assert code == 75
+    assert errors.splitlines()[-1].startswith("error: process 1 of 2 was killed by SIGKILL. The same command goes on")
+    code, errors = command("parts", *TWO, HOW="term", RANK_THAT_ENDS="1")
+    assert (code, "resumed    from step 6" in errors) == (75, True)
+    assert "stopped by SIGTERM after iteration 7, saved" in errors
+    assert command("parts", *TWO, "--workers", "2")[0] == 0
+    assert same_files(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_fails_ends_all_and_its_cause_is_named(command, rank):
+    code, errors = command("run", *TWO, HOW="raise", RANK_THAT_ENDS=str(rank))
+    assert code == 1
+    assert "RuntimeError: a bug of mine" in errors
+    assert errors.count("Traceback (most recent call last)") == 1
+
+
+@pytest.mark.slow
+def test_a_process_that_does_not_answer_is_not_waited_for_for_ever(command):
+    code, errors = command("run", *TWO, HOW="stall", RANK_THAT_ENDS="1", IGNITE_VISION_PATIENCE="5")
+    assert code == 75
+    assert "another process ended, or did not answer in time" in errors
+
+
+@pytest.mark.slow
+def test_what_is_wrong_for_all_is_said_once(command):
+    code, errors = command("run", *TWO, "--batch-size", "13")
+    assert code == 2
+    assert errors.count("error: batches of 13 images cannot be shared equally by 2 processes") == 1
+
+
+@pytest.mark.slow
+def test_a_directory_that_cannot_be_written_ends_all(command, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    code, errors = command("run", *TWO)
+    assert (code, errors.count("error:")) == (2, 1)
+    assert "--out is a file" in errors
+
+
+@pytest.mark.slow
+def test_torchrun_gives_the_same_bytes_and_another_number_of_processes_is_not_exact(command, tmp_path):
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ignite_vision")
+    assert command("spawned", *TWO)[0] == 0
+    assert command("torchrun", launcher=torchrun)[0] == 0
+    assert same_files(tmp_path / "spawned", tmp_path / "torchrun")
+    code, errors = command("spawned", "--epochs", "4")
+    assert code == 0
+    assert "from here on not exact, changed since this run began: processes: 2 -> 1" in errors
+    assert json.loads((tmp_path / "spawned" / "metrics.json").read_text())["exact"] is False

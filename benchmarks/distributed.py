@@ -1,0 +1,124 @@
+"""Scaling from one process to two, and what our layer costs over bare DistributedDataParallel. gloo, a thread each.
+
+python -m benchmarks.distributed
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ignite_vision import Recipe, Splits, distributed
+from ignite_vision.engines import forward_in, prepare_training
+from ignite_vision.handlers import count_training
+from ignite_vision.prepare import Options, prepare
+from ignite_vision.recipe import LoadedRecipe
+from ignite_vision.saving import save_checkpoints
+from ignite_vision.signals import StopFlag
+from ignite_vision.splits import ArrayImages
+from ignite_vision.training import build, watch
+
+BATCH, SIDE, ITERATIONS, ROUNDS = 32, 64, 12, 5
+
+
+def noise(_folder: Path) -> Splits:
+    """Return enough random images for the iterations."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (BATCH * ITERATIONS, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    pool = ArrayImages(pixels, torch.arange(len(pixels)) % 10)
+    some = pool.subset(range(BATCH))
+    return Splits(train=pool, val=some, test=some, classes=tuple("0123456789"))
+
+
+def seconds(number: int, count: int, port: int, scratch: str, answers: Any) -> None:
+    """Answer, as process `number`, with the seconds of ITERATIONS iterations in each round: ours, and bare DDP's."""
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=str(count))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    if count > 1:
+        distributed.join("cpu")
+    recipe = Recipe(data=noise, model="resnet18", epochs=1, batch_size=BATCH, precision="fp32", image_size=SIDE)
+    loaded = LoadedRecipe(recipe, "noise", "noise", Path(__file__))
+    run = prepare(loaded, {}, Options(out=Path(scratch), device="cpu", workers=0), lambda _line: None)
+    build(run)
+    count_training(run)
+    save_checkpoints(run)
+    watch(run, StopFlag(lambda signal: distributed.largest(signal)[0]))
+    ours, bare = [], []
+    step = bare_step(run)
+    for round_number in range(ROUNDS + 1):
+        pair = []
+        for work in (lambda: run.trainer.run(run.loaders.train, max_epochs=1), step):
+            distributed.wait_for_all()
+            begin = time.perf_counter()
+            work()
+            distributed.wait_for_all()
+            pair.append(time.perf_counter() - begin)
+        if round_number:  # the first warms up
+            ours.append(pair[0])
+            bare.append(pair[1])
+    if count > 1:
+        distributed.part()
+    answers.put((number, ours, bare))
+
+
+def bare_step(run: Any) -> Any:
+    """Return as many steps of the same network in DistributedDataParallel, on one batch that is there already."""
+    images, targets = prepare_training(run)(next(iter(run.loaders.train)), run.device, False)
+    network = distributed.in_parallel(run.model, run.device)
+    forward = forward_in(run.precision, run.device, [])
+
+    def train() -> None:
+        network.train()
+        for _ in range(ITERATIONS):
+            run.optimizer.zero_grad()
+            nn.functional.cross_entropy(forward(network, images), targets).backward()
+            run.optimizer.step()
+
+    return train
+
+
+def measure(count: int, scratch: Path) -> tuple[list[float], list[float]]:
+    """Seconds per round with `count` processes: ours, and bare."""
+    context = multiprocessing.get_context("spawn")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    answers = context.Queue()
+    processes = [
+        context.Process(target=seconds, args=(number, count, port, str(scratch / str(count)), answers))
+        for number in range(count)
+    ]
+    for process in processes:
+        process.start()
+    found = sorted(answers.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return found[0][1], found[0][2]
+
+
+def main() -> None:
+    """Print both ratios."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        single, _ = measure(1, scratch)
+        ours, bare = measure(2, scratch)
+    scaling = statistics.median(single) / statistics.median(ours)
+    cost = statistics.median(o / b for o, b in zip(ours, bare, strict=True))
+    print(f"ResNet-18 at {SIDE} px, batches of {BATCH}, fp32, one thread a process")
+    print(f"two processes against one: {scaling:.2f} times as fast")
+    print(f"ours against bare DistributedDataParallel, two processes: {cost:.3f} of its time")
+
+
+if __name__ == "__main__":
+    main()
