@@ -152,7 +152,7 @@ def pixel_source(
     if isinstance(images, ArrayImages):
         return Resident(to_canvas(images.images[images.index]).to(device))
     if not plan.on_disk:
-        return Resident(torch.stack(list(decode(decoded, range(len(images))))).to(device))
+        return Resident(_stacked(decode(decoded, range(len(images))), len(images)).to(device))
     shards = pixel_shards(decoded, say)
     return Mapped(shards) if plan.kind == "pixels" else Resident(shards.read_all().to(device))
 
@@ -176,6 +176,15 @@ def _pieces(indices: Sequence[int], size: int) -> list[Sequence[int]]:
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), "decode")
+
+
+def _stacked(rows: Iterator[torch.Tensor], n: int) -> torch.Tensor:
+    """As torch.stack of n rows, without a second copy of them all on the way."""
+    first = next(rows)
+    out = first.new_empty((n, *first.shape))
+    for place, row in zip(out, itertools.chain([first], rows), strict=True):
+        place.copy_(row)
+    return out
 
 
 def pixel_shards(source: Decoded, say: Callable[[str], None]) -> Shards:
