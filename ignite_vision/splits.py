@@ -323,9 +323,8 @@ def write_csv(splits: Splits, path: Path) -> None:
     """
     if twice := _called_the_same(splits):
         raise UserError(f"two images are called '{twice}'", next_step="Give each ArrayImages its own name.")
-    bare = any(
-        "\r" in "".join(key) for key in _all_named(splits)
-    )  # unquoted before Python 3.13, and read as the row's end
+    # unquoted before Python 3.13, and read as the row's end
+    bare = any("\r" in "".join(key) for key in _all_named(splits))
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         quoting: Any = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
