@@ -17,8 +17,8 @@ pytestmark = [
 ]
 
 FEW, MANY = 2_000, 100_000  # images
-# Measured: 161 bytes of anonymous memory for each further image with cache=none, 194 with pixels, most of them while
-# the folder is looked through.
+# Measured: 160 to 200 bytes of anonymous memory for each further image, most of them while the folder is looked
+# through.
 MOST = 40 << 20  # bytes that MANY may take more than FEW: the images' pixels alone are 75 MB
 STOPPED = 75  # exit code of a run that a signal ended, saved
 
