@@ -1,6 +1,6 @@
 """Measure every claim about speed, A and B in alternation, and write the table to benchmarks/results/.
 
-    python -m benchmarks [--device cpu|cuda] [--only small,frozen,files,forward,allocator,command]
+    python -m benchmarks [--device cpu|cuda] [--only small,frozen]
 
 Needs no network. Real images are read from IGNITE_VISION_TEST_DATA.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import copy
 import datetime
+import importlib.metadata
+import importlib.util
 import json
 import os
 import subprocess
@@ -20,17 +22,20 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch.utils.data import Subset
+from torch.utils.data import Subset, TensorDataset
 from torchvision import datasets as tv_datasets
 from torchvision import models as zoo
 
-from benchmarks import ours, tutorials
-from benchmarks.clock import Row, ratios, seconds
+from benchmarks import ours, peers, tutorials
+from benchmarks.clock import Row, ratios, ratios_of, seconds
 from ignite_vision import datasets, environment
-from ignite_vision.sources import Decoded, Resident
+from ignite_vision.run import Run
+from ignite_vision.sources import Decoded
 
 ITERATIONS = 200
+EPOCHS = 3  # of the tutorial's passes that are run to their end
 TIMED_IMAGES = 96  # of the tutorial's pass over photographs, which is then multiplied
+CATEGORIES = "caltech256/256_ObjectCategories"
 FORWARD = {"densenet121": "2.3", "resnet50": "2.3", "mobilenet_v2": "2.3", "resnet18": "1.6", "vgg11": "1.6"}
 
 
@@ -40,19 +45,49 @@ def small(data: Path, scratch: Path, device: torch.device) -> list[Row]:
     for recipe, folder, target in (("cifar10", "cifar10_images", "2.2"), ("fashion_mnist", "fashion_mnist", "2.1")):
         run = ours.built(recipe, scratch / recipe, device.type, data / folder)
         n = ITERATIONS * run.loaders.batch
-        source = run.sources["train"]
-        assert isinstance(source, Resident)
-        pictures = tutorials.AsPictures(source.tensor[:n].cpu(), run.splits.train.targets[:n])
-        theirs = copy.deepcopy(run.model).float().to(memory_format=torch.contiguous_format)
-        optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-3)
-        loader = tutorials.loader(pictures, run.loaders.batch)
-        train = ours.some_iterations(run, ITERATIONS)
-        if device.type == "cpu":
-            found = ratios(train, partial(tutorials.train_epoch, theirs, loader, optimizer), device)
-            rows.append(Row(f"`{recipe}`, training part of an epoch", "the tutorial's loop", *found, f"≥ {target}"))
+        theirs = tutorials.copy_of(run.model)
+        optimizer = torch.optim.Adam(theirs.parameters(), lr=run.recipe.lr)
+        loader = tutorials.loader(ours.pictures(run, "train", n), run.loaders.batch)
+        train, work = ours.some_iterations(run, ITERATIONS), f"`{recipe}`, training part of an epoch"
+        found = ratios(train, partial(tutorials.train_epoch, theirs, loader, optimizer), device)
+        note = accuracies(ours.built(recipe, scratch / f"{recipe}-whole", device.type, data / folder))
+        rows.append(Row(work, "the tutorial's loop", *found, f"≥ {target}", note))
         found = ratios(train, ours.bare_step(run, ITERATIONS), device)
-        note = f"{n / seconds(train, device):,.0f} images/s, {run.precision}"
-        rows.append(Row(f"`{recipe}`, training part of an epoch", "the bare step", *found, "≥ 0.90", note))
+        note = f"{n / seconds(train, device):,.0f} images/s, {run.precision}, {ours.waiting(run)}"
+        rows.append(Row(work, "the bare step", *found, "≥ 0.90", note))
+    return rows
+
+
+def accuracies(run: Run) -> str:
+    """Train an epoch from the same first weights in both ways: their accuracies on the official test set."""
+    batch, theirs = run.loaders.batch, tutorials.copy_of(run.model)
+    run.trainer.run(run.loaders.train, max_epochs=1)
+    torch.manual_seed(run.recipe.seed)  # shuffles their loader
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=run.recipe.lr)
+    tutorials.train_epoch(theirs, tutorials.loader(ours.pictures(run, "train"), batch), optimizer)
+    accuracy = tutorials.evaluate(theirs, tutorials.loader(ours.pictures(run, "test"), batch))
+    return f"test accuracy after an epoch {ours.accuracy(run):.3f}, theirs {accuracy:.3f}"
+
+
+def lightning(data: Path, scratch: Path, device: torch.device) -> list[Row]:
+    """Small pictures from scratch, trained by Lightning in its own bf16, if it is installed."""
+    if importlib.util.find_spec("lightning") is None:
+        print("lightning is not installed: no row about it", file=sys.stderr)
+        return []
+    run = ours.built("cifar10", scratch / "lightning", device.type, data / "cifar10_images")
+    pictures = ours.pictures(run, "train", ITERATIONS * run.loaders.batch)
+    in_memory = TensorDataset(
+        torch.stack([pictures[i][0] for i in range(len(pictures))]), torch.tensor(pictures.targets)
+    )
+    train = partial(seconds, ours.some_iterations(run, ITERATIONS), device)
+    rows = []
+    for dataset, what in ((pictures, "the tutorial's data set"), (in_memory, "a TensorDataset of float32")):
+        loader = tutorials.loader(dataset, run.loaders.batch)
+        epoch = peers.lightning_epoch(run.model, loader, run.recipe.lr, run.precision, device)
+        found = ratios_of(train, epoch)
+        version = importlib.metadata.version("lightning")
+        work = "`cifar10`, training part of an epoch"
+        rows.append(Row(work, f"Lightning with {what}", *found, "", f"Lightning {version}, {run.precision} both"))
     return rows
 
 
@@ -60,17 +95,18 @@ def frozen(data: Path, scratch: Path, device: torch.device) -> list[Row]:
     """Frozen networks with a new head: the whole command against the tutorial's passes."""
     rows: list[Row] = []
     for recipe, folder, model, epochs, extra, target in (
-        ("caltech256", "caltech256/256_ObjectCategories", "densenet121", 5, [], "25"),
+        ("caltech256", CATEGORIES, "densenet121", 5, [], "25"),
         ("stanford_dogs", "stanford_dogs/Images", "resnet50", 100, ["--set", "views=2"], "100"),
         ("stanford_dogs", "stanford_dogs/Images", "resnet50", 100, ["--set", "views=8"], "35"),
     ):
         root = data / folder.split("/")[0]
-        command = ["run", recipe, "--data", str(root), "--set", "weights=none", "--set", "patience=none", *extra]
+        command = ["run", recipe, "--data", str(root), "--device", device.type]
+        command += ["--set", "weights=none", "--set", "patience=none", *extra]
         out = scratch / f"{recipe}{len(rows)}"
         environ = {**os.environ, "XDG_CACHE_HOME": str(scratch / f"cache{len(rows)}")}
         first = seconds(partial(call, [*command, "--out", str(out)], environ), device)
         sizes = json.loads((out / "run.json").read_text())["data"]["sizes"]
-        epoch = tutorial_epoch(data / folder, model, sizes["train"], sizes["val"])
+        epoch = tutorial_epoch(data / folder, model, sizes["train"], sizes["val"], device)
         work = f"`{recipe}` with {model}, {epochs} epochs, whole command{' ' + extra[1] if extra else ''}"
         note = f"{first:.0f} s; the tutorial's epoch: {epoch:,.0f} s, from {TIMED_IMAGES} images, multiplied"
         rows.append(Row(work, "the tutorial's passes", epochs * epoch / first, "one run", f"≥ {target}", note))
@@ -82,44 +118,74 @@ def frozen(data: Path, scratch: Path, device: torch.device) -> list[Row]:
     return rows
 
 
-def tutorial_epoch(folder: Path, model: str, train: int, val: int) -> float:
+def tutorial_epoch(folder: Path, model: str, train: int, val: int, device: torch.device) -> float:
     """Seconds of the tutorial's epoch: a training pass, and evaluation passes over train and validation."""
     dataset = tv_datasets.ImageFolder(str(folder), transform=tutorials.PHOTOGRAPH)
     loader = tutorials.loader(Subset(dataset, list(range(0, len(dataset), len(dataset) // TIMED_IMAGES))), 32)
-    network = zoo.get_model(model, weights=None, num_classes=len(dataset.classes))
-    for parameter in network.parameters():
-        parameter.requires_grad = False
-    head = list(network.children())[-1]
-    for parameter in head.parameters():
-        parameter.requires_grad = True
-    optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
-    cpu = torch.device("cpu")
+    network, optimizer = tutorials.frozen(model, len(dataset.classes), None, device)
     images = len(loader.dataset)  # type: ignore[arg-type]
-    training = seconds(lambda: tutorials.train_epoch(network, loader, optimizer), cpu) / images
-    evaluating = seconds(lambda: tutorials.evaluate(network, loader), cpu) / images
+    training = seconds(lambda: tutorials.train_epoch(network, loader, optimizer), device) / images
+    evaluating = seconds(lambda: tutorials.evaluate(network, loader), device) / images
     return train * training + (train + val) * evaluating
+
+
+def weights(data: Path, scratch: Path, device: torch.device) -> list[Row]:
+    """A frozen network with ImageNet's weights, both ways run to their end, on the same split: time and accuracy."""
+    file, out = data / "weights" / "mobilenet_v2.pth", scratch / "weights"
+    if not file.is_file():
+        print(f"{file} is not there: no row about real weights", file=sys.stderr)
+        return []
+    command = ["run", "caltech256", "--data", str(data / "caltech256"), "--out", str(out), "--device", device.type]
+    command += ["--set", "model=mobilenet_v2", "--set", f"weights={file}", "--epochs", str(EPOCHS)]
+    fast = seconds(partial(call, command, dict(os.environ)), device)
+    accuracy = json.loads((out / "metrics.json").read_text())["accuracy"]
+    loaders = {name: tutorials.loader(part, 32) for name, part in tutorials.parts(data / CATEGORIES, out).items()}
+    classes = len(json.loads((out / "run.json").read_text())["classes"])
+    network, optimizer = tutorials.frozen("mobilenet_v2", classes, str(file), device)
+
+    def passes() -> None:
+        for _ in range(EPOCHS):
+            tutorials.train_epoch(network, loaders["train"], optimizer)
+            for name in ("train", "val"):
+                tutorials.evaluate(network, loaders[name])
+
+    slow = seconds(passes, device)
+    theirs = tutorials.evaluate(network, loaders["test"])
+    work = f"`caltech256`, ten categories, mobilenet_v2 with ImageNet's weights, {EPOCHS} epochs, whole command"
+    note = f"{fast:.0f} s, theirs {slow:.0f} s; test accuracy {accuracy:.3f}, theirs {theirs:.3f}"
+    return [Row(work, "the tutorial's passes", slow / fast, "one run", "", note)]
+
+
+def features(data: Path, scratch: Path, device: torch.device) -> list[Row]:
+    """Features of a frozen network, decoding and writing included, against its forward passes alone."""
+    images, batch, elapsed, bare, precision = ours.extraction(data / CATEGORIES, scratch / "features", device)
+    work = "features of densenet121 at 224 px, decoded, computed and kept"
+    note = f"{images / elapsed:,.0f} images/s, {precision}, batches of {batch}"
+    return [Row(work, "its forward passes alone", bare / elapsed, "one run", "", note)]
 
 
 def files(data: Path, scratch: Path, device: torch.device) -> list[Row]:
     """A folder of photographs: decoded on the fly, and from the pixel cache."""
-    folder = data / "caltech256" / "256_ObjectCategories"
-    os.environ["XDG_CACHE_HOME"] = str(scratch / "pixels")
-    run = ours.built(
-        "folder", scratch / "f", device.type, folder, model="resnet18", weights="none", trainable="all",
-        image_size=64, batch_size=32, cache="pixels",
-    )  # fmt: skip
-    found = ratios(ours.some_iterations(run, 20), ours.bare_step(run, 20), device)
-    cached = Row("a folder, ResNet-18 at 64 px, pixel cache", "the bare step", *found, "≥ 0.90")
+    folder, rows = data / CATEGORIES, []
+    for cache, size, iterations, target in (("pixels", 64, 20, "≥ 0.90"), ("none", 224, 10, "")):
+        run = ours.built(
+            "folder", scratch / cache, device.type, folder, model="resnet18", weights="none", trainable="all",
+            image_size=size, batch_size=32, cache=cache,
+        )  # fmt: skip
+        found = ratios(ours.some_iterations(run, iterations), ours.bare_step(run, iterations), device)
+        work = f"a folder, ResNet-18 at {size} px, {'pixel cache' if cache == 'pixels' else 'decoded on the fly'}"
+        rows.append(Row(work, "the bare step", *found, target, ours.waiting(run)))
+        run.loaders.close()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     images = datasets.image_folder(folder).train
-    run = ours.built("folder", scratch / "g", "cpu", folder, weights="none", cache="none")
+    run = ours.built("folder", scratch / "decoded", "cpu", folder, weights="none", cache="none")
     decoded = Decoded(images, run.canvas, 0)
     theirs = tv_datasets.ImageFolder(str(folder), transform=tutorials.PHOTOGRAPH)
     index = range(0, len(images), 8)
     found = ratios(lambda: [decoded.one(0, i) for i in index], lambda: [theirs[i] for i in index], device)
     torch.set_num_threads(threads)
-    return [Row("photographs decoded on the fly, one core", "ImageFolder with PIL", *found, "≥ 2.5"), cached]
+    return [Row("photographs decoded on the fly, one core", "ImageFolder with PIL", *found, "≥ 2.5"), *rows]
 
 
 def forward(_data: Path, _scratch: Path, device: torch.device) -> list[Row]:
@@ -141,9 +207,11 @@ def forward(_data: Path, _scratch: Path, device: torch.device) -> list[Row]:
     return rows
 
 
-def allocator(_data: Path, _scratch: Path, _device: torch.device) -> list[Row]:
-    """Forward passes with freed memory kept, in processes of their own, against glibc as it comes."""
-    rows = []
+def allocator(_data: Path, _scratch: Path, device: torch.device) -> list[Row]:
+    """Forward passes on a CPU with freed memory kept, in processes of their own, against glibc as it comes."""
+    rows: list[Row] = []
+    if device.type != "cpu":
+        return rows
     for name in ("mobilenet_v2", "densenet121", "resnet50"):
         pairs = [(forward_seconds(name, "keep"), forward_seconds(name)) for _ in range(3)]
         found = sorted(plain / keep for keep, plain in pairs)
@@ -167,7 +235,8 @@ def command(_data: Path, scratch: Path, device: torch.device) -> list[Row]:
         best = min(seconds(partial(call, arguments, dict(os.environ)), device) for _ in range(5))
         rows.append(Row(f"`ignite-vision {arguments[0]}`", f"{limit} s", limit / best, f"{best:.2f} s", "≥ 1"))
     begin = time.perf_counter()
-    call(["run", "digits", "--out", str(scratch / "digits"), "--epochs", "400"], dict(os.environ))
+    digits = ["run", "digits", "--out", str(scratch / "digits"), "--epochs", "400", "--device", device.type]
+    call(digits, dict(os.environ))
     whole = time.perf_counter() - begin
     lines = [json.loads(line) for line in (scratch / "digits" / "timings.jsonl").read_text().splitlines()]
     share = sum(line["save_seconds"] for line in lines) / whole
@@ -198,7 +267,10 @@ def table(lines: list[str], device: torch.device) -> str:
 
 GROUPS = {
     "small": small,
+    "lightning": lightning,
     "frozen": frozen,
+    "weights": weights,
+    "features": features,
     "files": files,
     "forward": forward,
     "allocator": allocator,
@@ -210,12 +282,13 @@ def main() -> None:
     """Run what was asked for, print each row as it is found, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", default=",".join(GROUPS))
+    parser.add_argument("--only", default=",".join(GROUPS), help="default: %(default)s")
     arguments = parser.parse_args()
     if "IGNITE_VISION_TEST_DATA" not in os.environ:
         parser.error("set IGNITE_VISION_TEST_DATA to the folder of real images")
     data, device = Path(os.environ["IGNITE_VISION_TEST_DATA"]), torch.device(arguments.device)
     with tempfile.TemporaryDirectory() as scratch:
+        os.environ["XDG_CACHE_HOME"] = str(Path(scratch) / "cache")  # nothing is found there from an earlier day
         for name in arguments.only.split(","):
             rows = GROUPS[name](data, Path(scratch), device)
             print("\n".join(row.markdown() for row in rows), flush=True)

@@ -6,6 +6,7 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -27,19 +28,30 @@ class Row:
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Wall time of one call, with the device's work done."""
+    """Wall time of one call, with the device's work done: all that was begun before, and all of this."""
+    wait_for(device)
     begin = time.perf_counter()
     work()
+    wait_for(device)
+    return time.perf_counter() - begin
+
+
+def wait_for(device: torch.device) -> None:
+    """Let the device finish; a CPU has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - begin
 
 
 def ratios(
     ours: Callable[[], object], theirs: Callable[[], object], device: torch.device, rounds: int = 5
 ) -> tuple[float, str]:
     """Call both in turn, after one call each that does not count: (median of theirs / ours, its spread)."""
+    return ratios_of(partial(seconds, ours, device), partial(seconds, theirs, device), rounds)
+
+
+def ratios_of(ours: Callable[[], float], theirs: Callable[[], float], rounds: int = 5) -> tuple[float, str]:
+    """As `ratios`, of two that return their own seconds."""
     ours(), theirs()
-    pairs = [(seconds(ours, device), seconds(theirs, device)) for _ in range(rounds)]
+    pairs = [(ours(), theirs()) for _ in range(rounds)]
     found = [b / a for a, b in pairs]
     return statistics.median(found), f"{min(found):.2f}–{max(found):.2f}"

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from benchmarks.clock import seconds
+from benchmarks.tutorials import AsPictures
 from ignite_vision.engines import forward_in, prepare_training
+from ignite_vision.evaluation import predict_split
+from ignite_vision.features import settle, source_of
 from ignite_vision.handlers import count_training
+from ignite_vision.loaders import eval_batch
 from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe import load
 from ignite_vision.run import Run
+from ignite_vision.sources import Resident
 from ignite_vision.training import build
 
 
@@ -27,6 +34,40 @@ def built(spec: str, out: Path, device: str, data: Path | None = None, **overrid
     build(run)
     count_training(run)
     return run
+
+
+def pictures(run: Run, split: str, n: int | None = None) -> AsPictures:
+    """Return the first n images of a split, all of them by default, for the tutorial's way. They lie in memory."""
+    source = source_of(run, split)
+    assert isinstance(source, Resident)
+    return AsPictures(source.tensor[:n].cpu(), getattr(run.splits, split).targets[:n])
+
+
+def accuracy(run: Run) -> float:
+    """Share of the test images that the model is right about now."""
+    predictions = predict_split(run, "test")
+    return (predictions.labels == predictions.targets).double().mean().item()
+
+
+def waiting(run: Run) -> str:
+    """Say what share of the last epoch was spent waiting for data, as timings.jsonl has it."""
+    return f"{run.stopwatch.waited / run.stopwatch.seconds:.1%} of it waiting for data"
+
+
+def extraction(folder: Path, out: Path, device: torch.device) -> tuple[int, int, float, float, str]:
+    """Compute DenseNet-121's features of a folder's training images.
+
+    Returns (images, images in a batch, seconds, seconds of the forward passes alone, precision).
+    """
+    overrides = {"weights": "none", "cache": "features"}
+    run = prepare(load("caltech256"), overrides, Options(data=folder, out=out, device=device.type), quiet)
+    settle(run)
+    batch, images = eval_batch(run.recipe), len(run.splits.train)
+    forward = forward_as_ours(run.model, torch.rand(batch, 3, 224, 224, device=device), run.precision)
+    forward()
+    elapsed = seconds(partial(source_of, run, "train"), device)
+    bare = seconds(lambda: [forward() for _ in range(4)], device) / 4
+    return images, batch, elapsed, bare * -(-images // batch), run.precision
 
 
 def some_iterations(run: Run, iterations: int) -> Callable[[], object]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision import datasets, transforms
+
+from ignite_vision import models
 
 
 class AsPictures(Dataset[tuple[torch.Tensor, int]]):
@@ -36,7 +42,8 @@ def train_epoch(
 ) -> None:
     """Take the tutorials' inner loop, with its loss.item() in every iteration."""
     model.train()
-    for images, targets in loader:
+    device = next(model.parameters()).device
+    for images, targets in on(device, loader):
         loss = nn.functional.cross_entropy(model(images), targets)
         optimizer.zero_grad()
         loss.backward()
@@ -44,17 +51,57 @@ def train_epoch(
         loss.item()
 
 
+def on(
+    device: torch.device, loader: Iterable[tuple[torch.Tensor, torch.Tensor]]
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Move each batch to the device."""
+    for images, targets in loader:
+        yield images.to(device), targets.to(device)
+
+
 def evaluate(model: nn.Module, loader: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> float:
     """Return the accuracy."""
     model.eval()
     right = total = 0
     with torch.no_grad():
-        for images, targets in loader:
+        for images, targets in on(next(model.parameters()).device, loader):
             right += int((model(images).argmax(1) == targets).sum())
             total += len(targets)
     return right / total
 
 
-def loader(dataset: Dataset[tuple[torch.Tensor, int]], batch: int) -> DataLoader[tuple[torch.Tensor, int]]:
+def copy_of(model: nn.Module) -> nn.Module:
+    """Return the same network with the same weights as a tutorial has it: float32, NCHW."""
+    return copy.deepcopy(model).float().to(memory_format=torch.contiguous_format)
+
+
+def frozen(
+    name: str, classes: int, weights: str | None, device: torch.device
+) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Return a network of torchvision with a new head, which alone has gradients, and the head's optimizer.
+
+    As in the tutorials the rest stays in training mode while it trains, so its BatchNorm statistics drift.
+    """
+    network = models.build(name, classes, weights).to(device)
+    for parameter in network.parameters():
+        parameter.requires_grad = False
+    head = list(network.children())[-1]
+    for parameter in head.parameters():
+        parameter.requires_grad = True
+    return network, torch.optim.Adam(head.parameters(), lr=1e-3)
+
+
+def parts(folder: Path, run: Path) -> dict[str, Subset[tuple[torch.Tensor, int]]]:
+    """Return torchvision's ImageFolder of a folder, cut as a run of ours has cut it: split -> its images."""
+    dataset = datasets.ImageFolder(str(folder), transform=PHOTOGRAPH)
+    place = {Path(path).relative_to(folder).as_posix(): i for i, (path, _) in enumerate(dataset.samples)}
+    found: dict[str, list[int]] = {}
+    with (run / "splits.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["split"], []).append(place[row["path"]])
+    return {split: Subset(dataset, indices) for split, indices in found.items()}
+
+
+def loader(dataset: Dataset[Any], batch: int) -> DataLoader[Any]:
     """Return their loader: shuffled, in the main process."""
     return DataLoader(dataset, batch_size=batch, shuffle=True)

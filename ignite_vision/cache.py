@@ -158,7 +158,7 @@ def key_of_images(images: Images) -> str:
         return images.fingerprint()
     digest = hashlib.sha256()
     for i in range(len(images)):
-        status = images.path(i).stat()
+        status = images.status(i)
         digest.update(os.fsencode(images.sample_id(i)))
         digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()

@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import io
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,17 +119,18 @@ def write_results(predictions: Predictions, numbers: dict[str, Any], folder: Pat
     write_atomically(folder / "metrics.json", json.dumps(numbers, indent=2) + "\n")
 
 
-def prediction_rows(predictions: Predictions) -> list[tuple[Any, ...]]:
-    """A header, and for each image its id, class, predicted class, that one's probability, and whether it is right."""
+def prediction_rows(predictions: Predictions) -> Iterator[tuple[Any, ...]]:
+    """Yield a header; for each image its id, class, predicted class, that one's probability, whether it is right."""
     names = predictions.classes
     labels, targets = predictions.labels, predictions.targets
     sure = predictions.probabilities.gather(1, labels[:, None])[:, 0]
     rows = zip(predictions.ids, targets.tolist(), labels.tolist(), sure.tolist(), strict=True)
-    body = [(i, names[t], names[p], f"{q:.6f}", int(t == p)) for i, t, p, q in rows]
-    return [("path", "class", "predicted", "probability", "correct"), *body]
+    yield "path", "class", "predicted", "probability", "correct"
+    for i, t, p, q in rows:
+        yield i, names[t], names[p], f"{q:.6f}", int(t == p)
 
 
-def _csv(rows: list[tuple[Any, ...]]) -> str:
+def _csv(rows: Iterable[tuple[Any, ...]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

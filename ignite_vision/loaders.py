@@ -262,7 +262,8 @@ def workers_for(run: Run, source: Source, batch: int) -> int:
             f"warning: {room} loader workers instead of {run.workers}: shared memory is small"
             f" ({environment.SHARED_MEMORY}). In Docker, pass --shm-size 2g."
         )
-    return min(run.workers, room)
+        run.workers = room  # said once: the run's other loaders ask for no more than this
+    return run.workers
 
 
 def _as_it_is(batch: Any) -> Any:

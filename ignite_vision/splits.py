@@ -32,6 +32,7 @@ NAMES = ("train", "val", "test")
 HEADER = ("path", "class", "split", "bytes")
 C = TypeVar("C", bound="Container")
 
+SEPARATOR = os.fsencode(os.sep)
 HASH_ROWS = 4096  # array rows that are gathered at a time: bounds the memory that a fingerprint takes
 # Where torch data sets keep their labels: torchvision's own, then those of most others.
 LABELS = ("targets", "labels", "_labels", "y")
@@ -75,7 +76,7 @@ class ImageFiles(Container):
     def __init__(self, root: Path, relative_paths: Iterable[str | bytes], targets: Any):
         names = [os.fsencode(path) for path in relative_paths]
         super().__init__(targets, len(names))
-        self.root = Path(root)
+        self.root, self._root = Path(root), os.fsencode(root)
         self._bytes = b"".join(names)
         self._offsets = np.cumsum([0, *map(len, names)], dtype=np.int64)
 
@@ -86,24 +87,26 @@ class ImageFiles(Container):
         """Where the file lies."""
         return self.root / os.fsdecode(self._relative(i))
 
+    def status(self, i: int) -> os.stat_result:
+        """Size and times of the file. UserError if it has vanished."""
+        try:  # bytes: a Path costs more than the answer, and this is asked of every image
+            return os.stat(b"%s%s%s" % (self._root, SEPARATOR, self._relative(i)))  # noqa: PTH116
+        except OSError as error:
+            raise UserError(f"cannot read image: {error.strerror}", self.path(i), "Restore it.") from error
+
     def sample_id(self, i: int) -> str:
         """Path below the root, with forward slashes."""
         return os.fsdecode(self._relative(i)).replace(os.sep, "/")
 
     def fingerprint(self) -> str:
         """Sha256 over the sorted (relative path, size in bytes, target). UserError if a file has vanished."""
-        return _sha256(sorted(b"%s\0%d\0%d\n" % self._facts(i) for i in range(len(self))))
+        targets = self.targets.tolist()
+        facts = ((os.fsencode(self.sample_id(i)), self.status(i).st_size, target) for i, target in enumerate(targets))
+        return _sha256(sorted(b"%s\0%d\0%d\n" % fact for fact in facts))
 
     def _relative(self, i: int) -> bytes:
         k = int(self.index[i])
         return self._bytes[self._offsets[k] : self._offsets[k + 1]]
-
-    def _facts(self, i: int) -> tuple[bytes, int, int]:
-        path = self.path(i)
-        try:
-            return os.fsencode(self.sample_id(i)), path.stat().st_size, int(self.targets[i])
-        except OSError as error:
-            raise UserError(f"cannot read image: {error.strerror}", path, "Restore it.") from error
 
 
 class ArrayImages(Container):
@@ -318,23 +321,39 @@ def write_csv(splits: Splits, path: Path) -> None:
 
     UTF-8; undecodable bytes of file names stay as they are (surrogateescape). UserError if two ids are equal.
     """
-    rows = [
-        (*key, name, size)
-        for name in NAMES
-        for key, size in zip(_named(getattr(splits, name), splits.classes), sizes(getattr(splits, name)), strict=True)
-    ]
-    if twice := _repeated([row[0] for row in rows]):
+    if twice := _called_the_same(splits):
         raise UserError(f"two images are called '{twice}'", next_step="Give each ArrayImages its own name.")
-    bare = any("\r" in "".join(row) for row in rows)  # unquoted before Python 3.13, and read as the row's end
+    # unquoted before Python 3.13, and read as the row's end
+    bare = any("\r" in "".join(key) for key in _all_named(splits))
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         quoting: Any = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
         writer = csv.writer(file, lineterminator="\n", quoting=quoting)
         writer.writerow(HEADER)
-        writer.writerows(rows)
+        writer.writerows(_rows(splits))
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def _all_named(splits: Splits) -> Iterator[tuple[str, str]]:
+    """(id, class name) of every image. Made when asked for: a million of them would take 200 MB."""
+    return itertools.chain.from_iterable(_named(getattr(splits, name), splits.classes) for name in NAMES)
+
+
+def _rows(splits: Splits) -> Iterator[tuple[str, str, str, str]]:
+    """(id, class name, split, bytes) of every image."""
+    for name in NAMES:
+        images = getattr(splits, name)
+        for key, size in zip(_named(images, splits.classes), sizes(images), strict=True):
+            yield (*key, name, size)
+
+
+def _called_the_same(splits: Splits) -> str | None:
+    """Return an id that two images have: by 64-bit hashes, and by the ids themselves only if two of these agree."""
+    hashes = np.sort(np.fromiter((hash(sample) for sample, _ in _all_named(splits)), dtype=np.int64))
+    same = (hashes[1:] == hashes[:-1]).any()
+    return _repeated([sample for sample, _ in _all_named(splits)]) if same else None
 
 
 def _named(images: Images, classes: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -346,12 +365,12 @@ def _named(images: Images, classes: Sequence[str]) -> Iterator[tuple[str, str]]:
 def sizes(images: Images) -> Iterator[str]:
     """Bytes of each file as text; empty for what is no file."""
     for i in range(len(images)):
-        yield str(images.path(i).stat().st_size) if isinstance(images, ImageFiles) else ""
+        yield str(images.status(i).st_size) if isinstance(images, ImageFiles) else ""
 
 
 def resized(splits: Splits, path: Path) -> list[str]:
     """What has another size than splits.csv says, as `'cats/1.jpg': 1,200 -> 1,300 bytes`. splits: as restored."""
-    before = {row[0]: row[2] for rows in _read_csv(path).values() for row in rows}
+    before = {sample: size for sample, _, _, size in _read_csv(path)}
     found = []
     for name in NAMES:
         images = getattr(splits, name)
@@ -367,20 +386,22 @@ def apply_csv(splits: Splits, path: Path) -> Splits:
 
     Never cuts anew. UserError if images vanished, appeared or changed class since then.
     """
-    rows = _read_csv(path)
     pools = {name: splits.train if getattr(splits, name) is None else getattr(splits, name) for name in NAMES}
     places = {
         pool: {key: i for i, key in enumerate(_named(pool, splits.classes))} for pool in dict.fromkeys(pools.values())
     }
     gone: list[str] = []
-    restored: dict[str, Any] = {}
-    for name, pool in pools.items():
-        found = [places[pool].pop(row[:2], None) for row in rows[name]]
-        gone += [row[0] for row, i in zip(rows[name], found, strict=True) if i is None]
-        restored[name] = pool.subset([i for i in found if i is not None])
+    found: dict[str, list[int]] = {name: [] for name in NAMES}
+    for sample, label, name, _ in _read_csv(path):
+        place = places[pools[name]].pop((sample, label), None)
+        if place is None:
+            gone.append(sample)
+        else:
+            found[name].append(place)
     new = [sample for place in places.values() for sample, _ in place]  # what no row has taken
     if gone or new:
         raise _changed(gone, new, path)
+    restored: dict[str, Any] = {name: pool.subset(found[name]) for name, pool in pools.items()}
     return dataclasses.replace(splits, **restored)
 
 
@@ -391,19 +412,19 @@ def _changed(gone: list[str], new: list[str], path: Path) -> UserError:
     return UserError(f"not the images of this run: {'; '.join(counts)}", path, hint)
 
 
-def _read_csv(path: Path) -> dict[str, list[tuple[str, str, str]]]:
-    """Return split -> [(id, class, bytes)]. UserError if the file is damaged."""
-    rows: dict[str, list[tuple[str, str, str]]] = {name: [] for name in NAMES}
+def _read_csv(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """(id, class, split, bytes) of every row. UserError if the file is damaged."""
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             reader = csv.reader(file, strict=True)
             if next(reader, None) != list(HEADER):
                 raise ValueError(f"its first line is not {','.join(HEADER)}")
             for sample, label, name, size in reader:
-                rows[name].append((sample, label, size))
-    except (OSError, ValueError, KeyError, csv.Error) as error:
+                if name not in NAMES:
+                    raise ValueError(f"no split '{name}'")
+                yield sample, label, name, size
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"cannot read the splits: {error}", path, "Restore the file from a copy.") from error
-    return rows
 
 
 def fingerprint(splits: Splits) -> str:

@@ -91,8 +91,9 @@ def test_little_shared_memory_means_fewer_workers_and_says_how_to_get_more(make_
     monkeypatch.setattr(environment, "free_shared_memory", lambda: 5 * 16 * 64)
     run = make_run(cache="none", workers=4)
     build(run)
-    assert run.loaders.train.num_workers == 1
-    assert any("1 loader workers instead of 4" in line and "--shm-size" in line for line in run.lines)
+    assert run.loaders.train.num_workers == run.loaders.val.num_workers == 1
+    (warning,) = [line for line in run.lines if "--shm-size" in line]
+    assert "1 loader workers instead of 4" in warning
 
 
 @pytest.mark.parametrize("workers", [0, 2])
