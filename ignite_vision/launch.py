@@ -54,6 +54,9 @@ def _spawn(processes: int, device: str, work: Callable[..., Any], arguments: tup
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes))),
     }
     os.environ["OMP_NUM_THREADS"] = variables["OMP_NUM_THREADS"]  # read when torch is loaded, before _rank runs
+    # what a killed process leaves is cleaned up by Python, which need not say so after our last word
+    quiet = (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, quiet))
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # what it ends we know
     context = start_processes(
         _rank, args=(variables, device, work, arguments), nprocs=processes, join=False, start_method="spawn"

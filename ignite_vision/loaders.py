@@ -256,7 +256,7 @@ def workers_for(run: Run, source: Source, batch: int) -> int:
     if isinstance(source, Resident | Views) or (isinstance(source, Mapped) and run.device.type == "cpu"):
         return 0
     size = batch * run.preprocessing.channels * run.canvas.size**2
-    room = int(SHM_SHARE * environment.free_shared_memory() / (size * (PREFETCH + 1)))
+    room = int(SHM_SHARE * environment.free_shared_memory() / (size * (PREFETCH + 1)) / distributed.local_count())
     if room < run.workers:
         run.say(
             f"warning: {room} loader workers instead of {run.workers}: shared memory is small"

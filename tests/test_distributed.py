@@ -50,7 +50,7 @@ def member(number, count, port, work, arguments, answers):
 def together(count, work, *arguments):
     """Return what work(*arguments) returns in each of `count` processes, forked from one that has torch loaded."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.test_distributed"])
+    context.set_forkserver_preload(["test_distributed"])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
