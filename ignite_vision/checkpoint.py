@@ -1,7 +1,7 @@
 """What a checkpoint holds, how it is written so that at every moment a good one exists, and how it is read.
 
     RUN/checkpoints/step-0000001200-validated/
-        manifest.json        format, step, epoch, sha256 and size of the files
+        manifest.json        format, step, epoch, sha256 and size of the files, and its own
         model.safetensors    the whole model, now
         best.safetensors     what training changes, at the best epoch
         train.pt             optimizer, scheduler, counters: tensors and plain values only
@@ -64,6 +64,7 @@ class CheckpointWriter(BaseSaveHandler):
             **self.manifest,
             "files": files,
         }
+        manifest["seal"] = seal(manifest)
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         sync(temporary / "manifest.json")
         sync(temporary)
@@ -113,6 +114,12 @@ def _seal(path: Path) -> dict[str, Any]:
     return {"sha256": sha256(path), "bytes": path.stat().st_size}
 
 
+def seal(manifest: Mapping[str, Any]) -> str:
+    """Hash of everything else in a manifest: against accidents, not against people."""
+    rest = {name: value for name, value in manifest.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def sha256(path: Path) -> str:
     """The file's hash in hex."""
     digest = hashlib.sha256()
@@ -147,6 +154,8 @@ def verify(directory: Path) -> dict[str, Any]:
             raise Damaged(f"{name} cannot be read: {error.strerror}") from error
         if not intact:
             raise Damaged(f"{name} is missing or not as it was written")
+    if manifest.get("seal") != seal(manifest):
+        raise Damaged("manifest.json is not as it was written")
     return manifest
 
 
