@@ -70,6 +70,13 @@ class Child:
         assert self.process.exitcode is not None, f"still runs after {seconds} s: {self.text}"
         return int(self.process.exitcode)
 
+    def expect_nothing_left(self, seconds: float = 2) -> None:
+        """No process of its group is there any more: one that was sent SIGKILL takes a moment to go."""
+        end = time.monotonic() + seconds
+        while left := self.left_over():
+            assert time.monotonic() < end, f"processes left over: {left}"
+            time.sleep(0.02)
+
     def left_over(self) -> list[int]:
         """Processes of its group that are still there, other than zombies."""
         found = []
@@ -184,7 +191,7 @@ class Each:
                 tell(event, os.fsdecode(arguments[0]))
 
         def fsync(handle: int) -> None:
-            tell("fsync", os.readlink(f"/proc/self/fd/{handle}"))
+            tell("fsync", Path(f"/proc/self/fd/{handle}").readlink())
             real_fsync(handle)
 
         def save(thing: Any, path: Any, **options: Any) -> None:
