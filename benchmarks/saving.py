@@ -39,10 +39,10 @@ def main() -> None:
         build(run)
         run.directory.mkdir()
         write_settings(run)
-        save_checkpoints(run)
         run.trainer.run(run.loaders.train, max_epochs=1, epoch_length=1)
         run.best.weights = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
         run.persist("best", run.best)
+        run.persist("sums", run.sums)
         save_checkpoints(run)
         seconds = []
         for iteration in range(SAVES):
