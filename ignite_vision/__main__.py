@@ -1,6 +1,16 @@
-"""`python -m ignite_vision`: the same as the `ignite-vision` command."""
+"""`python -m ignite_vision`, and the `ignite-vision` command."""
 
-from ignite_vision.cli import main
+import signal
+
+
+def main() -> None:
+    """Run the command. Until it minds signals itself, Ctrl-C ends the process without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    from ignite_vision.cli import main as command
+
+    command()
+
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,7 @@
 """What a checkpoint holds, how it is written so that at every moment a good one exists, and how it is read.
 
     RUN/checkpoints/step-0000001200-validated/
-        manifest.json        format, step, epoch, sha256 and size of the files
+        manifest.json        format, step, epoch, sha256 and size of the files, and its own
         model.safetensors    the whole model, now
         best.safetensors     what training changes, at the best epoch
         train.pt             optimizer, scheduler, counters: tensors and plain values only
@@ -71,6 +71,7 @@ class CheckpointWriter(BaseSaveHandler):
             **self.manifest,
             "files": files,
         }
+        manifest["seal"] = seal(manifest)
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         sync(temporary / "manifest.json")
         sync(temporary)
@@ -120,6 +121,12 @@ def _seal(path: Path) -> dict[str, Any]:
     return {"sha256": sha256(path), "bytes": path.stat().st_size}
 
 
+def seal(manifest: Mapping[str, Any]) -> str:
+    """Hash of everything else in a manifest: against accidents, not against people."""
+    rest = {name: value for name, value in manifest.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def sha256(path: Path) -> str:
     """The file's hash in hex."""
     digest = hashlib.sha256()
@@ -131,29 +138,38 @@ def sha256(path: Path) -> str:
 
 def verify(directory: Path) -> dict[str, Any]:
     """Return the manifest of a checkpoint whose every byte is as it was written. Damaged otherwise."""
-    path = directory / "manifest.json"
-    try:
-        if path.stat().st_size > MAX_MANIFEST:
-            raise Damaged("manifest.json is too large")
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["format_version"] != FORMAT_VERSION:
-            raise Damaged(f"format {manifest['format_version']}, this version reads {FORMAT_VERSION}")
-        files = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Damaged(f"manifest.json: {type(error).__name__}: {error}") from error
+    manifest = read_manifest(directory / "manifest.json")
+    files = manifest["files"]
     for name in ("model.safetensors", "train.pt"):
         if name not in files:
             raise Damaged(f"{name} is not in the manifest")
-    for name, (size, digest) in files.items():
+    for name, entry in files.items():
         if name not in ("model.safetensors", "best.safetensors", "train.pt"):  # no path is taken from a file
             raise Damaged(f"the manifest names a foreign file '{name}'")
         file = directory / name
         try:
-            intact = file.is_file() and file.stat().st_size == size and sha256(file) == digest
+            intact = file.is_file() and file.stat().st_size == entry["bytes"] and sha256(file) == entry["sha256"]
         except OSError as error:
             raise Damaged(f"{name} cannot be read: {error.strerror}") from error
         if not intact:
             raise Damaged(f"{name} is missing or not as it was written")
+    if manifest.get("seal") != seal(manifest):
+        raise Damaged("manifest.json is not as it was written")
+    return manifest
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return what a manifest.json says, whether true or not. Damaged if it is none of ours."""
+    try:
+        if path.stat().st_size > MAX_MANIFEST:
+            raise Damaged("manifest.json is too large")
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["format_version"] != FORMAT_VERSION:
+            raise Damaged(f"format {manifest['format_version']}, this version reads {FORMAT_VERSION}")
+        for entry in manifest["files"].values():
+            entry["bytes"], entry["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(f"manifest.json: {type(error).__name__}: {error}") from error
     return manifest
 
 

@@ -58,18 +58,23 @@ class History:
         self.behind = False
 
     def _write(self) -> None:
-        write_atomically(self.path, "".join(_line(dataclasses.asdict(row)) for row in self.rows))
+        write_atomically(self.path, self._text())
+
+    def _text(self) -> str:
+        return "".join(_line(dataclasses.asdict(row)) for row in self.rows)
 
     def read(self) -> None:
         """Take the rows from the file."""
         self.rows = [EpochRow(**line) for line in read_lines(self.path)]
 
     def rewind(self, iteration: int) -> None:
-        """Drop, in the file too, every epoch after `iteration`: the run goes on from there."""
+        """Drop, in the file too, every epoch after `iteration`, and what a crash left of a line."""
         self.read()
         rows = distributed.agree(self.rows)
         self.rows = [row for row in rows if row.iteration <= iteration]
-        if distributed.is_first() and len(self.rows) < len(rows):
+        if not distributed.is_first() or not self.path.exists():
+            return
+        if self.path.read_text(encoding="utf-8") != self._text():
             self._write()
 
 

@@ -7,11 +7,13 @@ trainer's iteration: not from the number of workers, nor from what was drawn bef
 from __future__ import annotations
 
 import atexit
+import ctypes
 import dataclasses
 import functools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -36,6 +38,7 @@ Batch = tuple[torch.Tensor, ...]
 # One fixed shape for every evaluation: the bits of a row depend on the batch size when it is small (below 16 in
 # fp32), never on its neighbours.
 MIN_EVAL_BATCH = 16
+PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
 PREFETCH = 2  # batches that each worker prepares ahead: torch's default
 SHM_SHARE = 0.8  # of the free shared memory that batches on their way may take
 
@@ -245,7 +248,7 @@ def _loader(
         num_workers=workers,
         pin_memory=run.device.type == "cuda" and not isinstance(source, Resident),
         multiprocessing_context=multiprocessing.get_context() if workers else None,
-        worker_init_fn=_ignore_signals if workers else None,
+        worker_init_fn=_begin_worker if workers else None,
         # spawned, they take seconds to start; kept, they need no set_epoch: the epoch travels with each request
         persistent_workers=workers > 0,
     )
@@ -270,10 +273,15 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _ignore_signals(_worker: int) -> None:
-    """Leave signals to the main process, which saves first: a worker that dies early takes that chance away."""
+def _begin_worker(_worker: int) -> None:
+    """Leave signals to the main process, which saves first, and end when it ends: torch looks for that every 5 s."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        parent = multiprocessing.parent_process()
+        if multiprocessing.get_start_method() == "fork" and parent is not None and os.getppid() != parent.pid:
+            os._exit(1)  # it ended before this line
 
 
 def kill_workers() -> None:

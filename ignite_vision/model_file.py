@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ignite_vision.errors import DAMAGED, UserError
+from ignite_vision.history import sync
 
 FORMAT_VERSION = 1
 KEY = "ignite_vision"
@@ -29,6 +30,7 @@ def write_model(path: Path, state: dict[str, torch.Tensor], header: dict[str, An
     metadata = {KEY: json.dumps({"format_version": FORMAT_VERSION, **header})}
     temporary = path.with_name(f".{path.name}.tmp")
     save_tensors(temporary, state, metadata)
+    sync(temporary)  # metrics.json, which says that the run is finished, must not survive a power cut alone
     temporary.replace(path)
 
 

@@ -67,6 +67,7 @@ def take_up(run: Run) -> bool:
     run.history.read()
     if is_trained(run) and (run.directory / "metrics.json").is_file():
         return True
+    (run.directory / "metrics.json").unlink(missing_ok=True)  # of fewer epochs: it is what says that a run is finished
     if settings["recipe"]["epochs"] != run.recipe.epochs:  # a later `resume` goes as far
         if run.recipe.schedule is not None:
             run.exact = False

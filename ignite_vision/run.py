@@ -31,6 +31,7 @@ except ImportError:  # not on Windows: there, nothing keeps two runs out of one 
     fcntl = None  # type: ignore[assignment]
 
 FORMAT_VERSION = 1
+BEGINNINGS = {".lock", "recipe.py", ".splits.csv.tmp", "splits.csv", ".run.json.tmp"}  # until run.json is there
 
 
 @dataclasses.dataclass
@@ -124,7 +125,7 @@ def claim(directory: Path) -> IO[str] | None:
         return None
     if directory.exists() and not directory.is_dir():
         raise UserError("--out is a file", directory, "Choose a folder that does not exist yet.")
-    if directory.is_dir() and not is_run(directory) and any(p.name != ".lock" for p in directory.iterdir()):
+    if directory.is_dir() and not is_run(directory) and not is_begun(directory):
         raise UserError("--out is a folder but no run", directory, "Choose a folder that does not exist yet.")
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -149,6 +150,12 @@ def claim(directory: Path) -> IO[str] | None:
 def is_run(directory: Path) -> bool:
     """Whether a folder is a run directory."""
     return (directory / "run.json").is_file()
+
+
+def is_begun(directory: Path) -> bool:
+    """Whether a folder holds nothing, or no more than a run that was killed before its run.json was written."""
+    found = {path.name for path in directory.iterdir()}
+    return found <= BEGINNINGS and (not found or ".lock" in found)
 
 
 def read_settings(directory: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from ignite_vision.errors import INTERRUPTED, STOPPED, Stopped
 
@@ -23,22 +23,31 @@ PATIENCE = 3.0  # seconds that a batch may still take after a signal; Docker kil
 
 
 def leave_on_signals() -> None:
-    """Have a signal raise Stopped wherever the command is. Process 1 of a container would ignore SIGTERM otherwise."""
+    """Have a signal end the command wherever it is. Process 1 of a container would ignore SIGTERM otherwise.
+
+    No exception does it: one raised while modules are imported, or in a callback of Python's own, is swallowed there.
+    """
+    main = os.getpid()
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        # not a worker that has just been forked, nor another of torchrun's processes
+        if os.getpid() == main and os.environ.get("RANK", "0") == "0":
+            os.write(2, f"{stopped_by(number)}. The same command goes on.\n".encode())
+        _end(code_of(number))
+
     for number in WATCHED:
-        signal.signal(number, _leave)
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    for other in WATCHED:  # a second one, while this one is on its way out, ends the process at once
-        signal.signal(other, leave_at_once)
-    raise Stopped(f"{stopped_by(number)}. The same command goes on", code_of(number))
+        signal.signal(number, leave)
 
 
 def leave_at_once(number: int, _frame: FrameType | None) -> None:
     """End this process and its workers now. What is on the disk is whole: every file appears in one step."""
+    _end(128 + number)
+
+
+def _end(code: int) -> NoReturn:
     for child in multiprocessing.active_children():
         child.kill()
-    os._exit(128 + number)
+    os._exit(code)
 
 
 def stopped_by(number: int) -> str:

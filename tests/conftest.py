@@ -25,6 +25,14 @@ def test_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def children(tmp_path_factory):
+    """Where children.py keeps what its processes print."""
+    folder = tmp_path_factory.mktemp("children")
+    os.environ["IGNITE_VISION_CHILDREN"] = str(folder)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def homes(tmp_path, monkeypatch):
     """Keep every test's runs and data out of the user's folders."""

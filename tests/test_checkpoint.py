@@ -8,7 +8,7 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from ignite_vision.checkpoint import Damaged, steps, verify
+from ignite_vision.checkpoint import Damaged, seal, steps, verify
 from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.results import train_and_evaluate
 from ignite_vision.run import claim, write_settings
@@ -82,6 +82,16 @@ def test_one_flipped_bit_anywhere_is_found(make_run):
     assert verify(last)
 
 
+def test_every_bit_of_the_manifest_counts(make_run):
+    run = trained(make_run, epochs=1)
+    path = steps(run.directory / "checkpoints")[-1] / "manifest.json"
+    data = path.read_bytes()
+    for bit in range(0, 8 * len(data), 7):
+        path.write_bytes(data[: bit // 8] + bytes([data[bit // 8] ^ (1 << bit % 8)]) + data[bit // 8 + 1 :])
+        with pytest.raises(Damaged):
+            verify(path.parent)
+
+
 @pytest.mark.parametrize(
     "manifest",
     ["", "[]", "{}", '{"format_version": 99, "files": {}}', '{"format_version": 1, "files": {"../../x": 1}}'],
@@ -147,6 +157,7 @@ def test_a_pickle_in_a_checkpoint_is_never_run(make_run, tmp_path, monkeypatch):
 
     data = (last / "train.pt").read_bytes()
     manifest["files"]["train.pt"] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    manifest["seal"] = seal(manifest)
     (last / "manifest.json").write_text(json.dumps(manifest))
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     with pytest.raises(UserError, match="train.pt") as failure:
