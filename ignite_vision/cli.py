@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ignite_vision.run import Run
 
 EVERY = "Save every N iterations.  [default: as often as costs 1 % of the time]"
-CHOICES = ("data", "out", "device", "workers", "checkpoint_every", "keep_checkpoints", "deterministic")
+CHOICES = ("data", "out", "device", "workers", "checkpoint_every", "keep_checkpoints", "verify_data", "deterministic")
 PATH = click.Path(path_type=Path)
 
 
@@ -83,6 +83,7 @@ def checkpoint_options() -> tuple[Callable[..., Any], ...]:
     return (
         click.option("--checkpoint-every", type=click.IntRange(1), metavar="N", help=EVERY),
         click.option("--keep-checkpoints", type=click.IntRange(1), metavar="N", default=2, show_default=True),
+        click.option("--verify-data", is_flag=True, help="Hash every file: finds one replaced by another of its size."),
         click.option("--deterministic", is_flag=True, help="Only deterministic kernels on a GPU, as far as possible."),
     )
 
@@ -137,6 +138,7 @@ def run(recipe: str, dry_run: bool, nproc_per_node: int | None, **options: Any) 
 @checkpoint_options()[0]
 @checkpoint_options()[1]
 @checkpoint_options()[2]
+@checkpoint_options()[3]
 @several_processes()
 def resume(
     run_directory: Path, data: Path | None, epochs: int | None, nproc_per_node: int | None, **options: Any

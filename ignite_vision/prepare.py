@@ -38,6 +38,7 @@ class Options:
     checkpoint_every: int | None = None
     keep_checkpoints: int = 2
     deterministic: bool = False
+    verify_data: bool = False
 
 
 def prepare(
@@ -79,6 +80,7 @@ def prepare(
         workers=default_workers(device, splits.train) if options.workers is None else options.workers,
         checkpoint_every=options.checkpoint_every,
         keep_checkpoints=options.keep_checkpoints,
+        verify_data=options.verify_data,
         # channels_last: the layout in which both CPUs and GPUs convolve fastest
         model=model.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
         frozen=frozen,

@@ -23,7 +23,7 @@ from ignite_vision.loaders import Loaders
 from ignite_vision.preprocessing import Preprocessing
 from ignite_vision.recipe import LoadedRecipe, Recipe, digest, fields_of
 from ignite_vision.sources import Canvas, Plan, Source
-from ignite_vision.splits import Splits, fingerprint, resized, write_csv
+from ignite_vision.splits import Splits, content_hash, fingerprint, resized, write_csv
 
 try:
     import fcntl
@@ -74,6 +74,7 @@ class Run:
     workers: int
     keep_checkpoints: int
     checkpoint_every: int | None
+    verify_data: bool
     model: nn.Module
     frozen: list[nn.Module]
     history: History
@@ -194,6 +195,7 @@ def settings_of(run: Run) -> dict[str, Any]:
         "data": {
             "folder": str(run.data),
             "fingerprint": fingerprint(run.splits),
+            "content": content_hash(run.splits) if run.verify_data else None,
             "sizes": {name: len(getattr(run.splits, name)) for name in ("train", "val", "test")},
         },
         "classes": list(run.splits.classes),
@@ -219,6 +221,11 @@ def refuse_changes(run: Run, settings: dict[str, Any]) -> None:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         what = f"the data changed since this run began: {', '.join(found[:3])}{more}"
         raise UserError(what, run.data, "Restore it, or choose another --out.")
+    if run.verify_data and settings["data"].get("content") is None:
+        raise UserError("this run began without --verify-data", run.directory, "Leave it out.")
+    if run.verify_data and settings["data"]["content"] != content_hash(run.splits):
+        what = "the content of a file changed since this run began, not its size"
+        raise UserError(what, run.data, "Restore the data, or choose another --out.")
 
 
 def changed_source(run: Run) -> list[str]:

@@ -427,6 +427,16 @@ def _read_csv(path: Path) -> Iterator[tuple[str, str, str, str]]:
         raise UserError(f"cannot read the splits: {error}", path, "Restore the file from a copy.") from error
 
 
+def content_hash(splits: Splits) -> str:
+    """Sha256 (hex) of every image's bytes: finds a file that was replaced by one of the same size. Reads all files."""
+    digest = hashlib.sha256(fingerprint(splits).encode())
+    for name in NAMES:
+        images = getattr(splits, name)
+        for i in range(len(images) if isinstance(images, ImageFiles) else 0):
+            digest.update(hashlib.sha256(images.path(i).read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def fingerprint(splits: Splits) -> str:
     """Sha256 (hex) of classes and images in each split. Reads every array and looks at every file's size."""
     parts = [(name, images.fingerprint()) for name in NAMES if (images := getattr(splits, name)) is not None]

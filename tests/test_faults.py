@@ -456,6 +456,20 @@ class TestChanges:
         assert run("run", "folder", *options)[0] == 0
 
     @slow
+    def test_a_file_replaced_by_one_of_its_size_is_found_where_files_are_hashed(self, image_folder, tmp_path):
+        out = tmp_path / "run"
+        options = ["--data", image_folder, "--out", out, "--epochs", 1, "--set", "model=resnet18"]
+        options += ["--set", "weights=none", "--set", "image_size=32", "--set", "trainable=all", "--verify-data"]
+        assert run("run", "folder", *options)[0] == 0
+        options[5] = 2
+        first = image_folder / "apple" / "00.jpg"
+        data = first.read_bytes()
+        first.write_bytes(data[:-1] + b"\0")
+        assert "the content of a file changed" in error_of(run("run", "folder", *options), 2)
+        first.write_bytes(data)
+        assert run("run", "folder", *options)[0] == 0
+
+    @slow
     @pytest.mark.parametrize(("key", "old"), [("torch", "1.0"), ("threads", 64)])
     def test_another_environment_is_named_and_the_run_is_not_exact_from_then_on(self, out, key, old):
         path = out / "run.json"
