@@ -24,6 +24,7 @@ from ignite_vision.history import History
 from ignite_vision.results import train_and_evaluate
 from ignite_vision.run import claim
 
+pytestmark = pytest.mark.usefixtures("children")
 slow = pytest.mark.slow
 KILLED = -signal.SIGKILL
 
@@ -672,7 +673,7 @@ class TestFewImages:
         return run("run", "folder", *options, "--set", "image_size=32", "--out", tmp_path / "run")
 
     @slow
-    def test_a_class_with_one_image_trains(self, folder, tmp_path, children):
+    def test_a_class_with_one_image_trains(self, folder, tmp_path):
         for path in sorted((folder / "apple").iterdir())[1:]:
             path.unlink()
         code, text = self.train(folder, tmp_path)
@@ -680,7 +681,7 @@ class TestFewImages:
         assert "apple" in text
 
     @slow
-    def test_a_class_that_only_validation_has_is_named(self, folder, tmp_path, children):
+    def test_a_class_that_only_validation_has_is_named(self, folder, tmp_path):
         split = tmp_path / "split"
         shutil.copytree(folder, split / "train")
         shutil.copytree(folder, split / "val")

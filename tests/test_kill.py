@@ -22,7 +22,7 @@ from children import (
     start,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("children")]
 
 KILLED = -signal.SIGKILL
 
