@@ -282,7 +282,7 @@ def state_of(run: Path) -> Any:
             return {key: plain(entry) for key, entry in value.items()}
         return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
-    return plain(read_states(steps(run / "checkpoints")[-1], torch.device("cpu")))
+    return plain(read_states(steps(run / "checkpoints")[-1]))
 
 
 def assert_same(run: Path, whole: Path) -> None:

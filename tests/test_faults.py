@@ -465,7 +465,7 @@ class TestChanges:
         options[5] = 2
         first = image_folder / "apple" / "00.jpg"
         data = first.read_bytes()
-        first.write_bytes(data[:-1] + b"\0")
+        first.write_bytes(data[:-12] + bytes([data[-12] ^ 1]) + data[-11:])
         assert "the content of a file changed" in error_of(run("run", "folder", *options), 2)
         first.write_bytes(data)
         assert run("run", "folder", *options)[0] == 0
