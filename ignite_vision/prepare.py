@@ -48,7 +48,7 @@ def prepare(
     load: read the pretrained weights; not needed, nor perhaps there, where a trained model takes their place.
     """
     recipe = override(loaded.recipe, overrides)
-    device = environment.pick_device(options.device)
+    device = pick_device(options.device, say)
     data = data_folder(loaded, recipe, options)
     given, data_name = load_data(recipe, data)
     directory = options.out or default_directory(loaded, recipe, data_name)
@@ -85,6 +85,15 @@ def prepare(
         history=History(directory / "history.jsonl"),
         say=say,
     )
+
+
+def pick_device(name: str, say: Callable[[str], None]) -> torch.device:
+    """The device to use, and a line when `auto` has to leave an NVIDIA GPU idle."""
+    device = environment.pick_device(name)
+    idle = environment.unused_gpu(environment.look_for_nvidia()) if name == "auto" else None
+    if idle:
+        say(f"warning: on the CPU: {idle}")
+    return device
 
 
 def recorded_environment(directory: Path) -> dict[str, Any]:
