@@ -21,8 +21,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     else pip install --index-url "${TORCH_INDEX}" ${TORCH} \
       && sed -n -E '/^(torch|torchvision|triton|cuda-.*|nvidia-.*)==/d; s/^([a-z].*) \\$/\1/p' /requirements.lock \
          > /requirements.txt \
-      && pip install -r /requirements.txt; fi \
- && pip check
+      && pip install -r /requirements.txt; fi
 
 # The project in a stage and a layer of its own: a changed line of it does not copy gigabytes again
 FROM packages AS project
@@ -40,7 +39,7 @@ RUN groupadd --gid 1000 app \
 COPY --from=packages /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 RUN --mount=type=bind,from=project,source=/wheel,target=/wheel \
-    pip install --no-deps --no-index --no-cache-dir /wheel/*.whl
+    pip install --no-deps --no-index --no-cache-dir /wheel/*.whl && pip check
 # USER and HOME: an id given with --user has no line in /etc/passwd, and getpass.getuser(), which torch calls, fails.
 # NVIDIA_VISIBLE_DEVICES is left to `--gpus`: so that doctor can tell whether a GPU was asked for.
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

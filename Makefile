@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test image-test bench clean
 
 demo: .venv/installed ## train, evaluate and look at a first classifier
 	$(BIN)/ignite-vision run digits
 
 test: .venv/installed-dev ## everything that a change must pass
 	PATH="$(CURDIR)/$(BIN):$$PATH" ./check
+
+image-test: .venv/installed-dev ## build the container image and run it as its users do; as root, on Debian
+	PATH="$(CURDIR)/$(BIN):$$PATH" container/image_test.sh
 
 bench: .venv/installed ## measure every claim about speed; wants IGNITE_VISION_TEST_DATA
 	$(BIN)/python -m benchmarks

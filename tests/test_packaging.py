@@ -1,12 +1,15 @@
 """A wheel, tried from another folder, is the whole program."""
 
+import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,3 +37,15 @@ def test_a_wheel_has_the_recipes_and_trains_from_another_folder(tmp_path):
     assert trained.returncode == 0, trained.stderr
     assert (site / "ignite_vision" / "curves.svg").exists()
     assert not (site / "recipes").exists()
+
+
+def test_the_images_lock_has_all_that_setup_cfg_wants():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    wanted = setup["options"]["install_requires"] + setup["options.extras_require"]["tensorboard"]
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / "requirements.lock").read_text(), re.M))
+    for line in wanted.split("\n"):
+        if line and not line.startswith("#"):
+            requirement = Requirement(line)
+            version = locked.get(requirement.name.lower(), "missing")
+            assert version != "missing" and version in requirement.specifier, f"{line}: requirements.lock has {version}"
