@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 SHARD_ROWS = 256  # about: few enough that several processes have something to share
 SLACK = 1.1  # free disk space wanted, as a multiple of what is to be written
+ABANDONED = 3600.0  # seconds since a file was last written to
 REPORT_EVERY = 5.0  # seconds between progress lines
 
 
@@ -118,11 +119,20 @@ class Shards:
         return torch.cat([self.file(k) for k in range(self.count)])
 
 
+def clean(folder: Path) -> None:
+    """Delete what killed commands left half written; what is younger than an hour may still be in the making."""
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
+
+
 def my_shares(shards: Shards) -> Iterator[list[int]]:
     """Yield which missing files this process should make, and wait for those of the others.
 
     Twice: where the processes are on machines that do not share the cache folder, what others made is not there.
     """
+    clean(shards.folder)
     if distributed.count() == 1:
         if todo := shards.missing():
             yield todo

@@ -1,13 +1,14 @@
 """Rows on disk: whole or not there, and never those of other images."""
 
 import os
+import time
 
 import numpy as np
 import pytest
 import torch
 
 from ignite_vision import cache, datasets
-from ignite_vision.cache import SHARD_ROWS, Shards, has_room, key_of_images, with_progress
+from ignite_vision.cache import SHARD_ROWS, Shards, clean, has_room, key_of_images, with_progress
 from ignite_vision.errors import NOT_SAVED, UserError
 
 
@@ -21,6 +22,14 @@ def filled(n=2500, shape=(2, 3), dtype=torch.float32, key="k"):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16])
+def test_what_a_killed_command_left_long_ago_is_deleted(tmp_path):
+    for name, age in ((".00000.17.tmp", 7200), (".00001.18.tmp", 60)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    clean(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".00001.18.tmp"]
+
+
 def test_rows_come_back_as_they_were(dtype):
     shards, rows = filled(dtype=dtype)
     assert shards.missing() == []
