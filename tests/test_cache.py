@@ -22,14 +22,6 @@ def filled(n=2500, shape=(2, 3), dtype=torch.float32, key="k"):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16])
-def test_what_a_killed_command_left_long_ago_is_deleted(tmp_path):
-    for name, age in ((".00000.17.tmp", 7200), (".00001.18.tmp", 60)):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (time.time() - age,) * 2)
-    clean(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [".00001.18.tmp"]
-
-
 def test_rows_come_back_as_they_were(dtype):
     shards, rows = filled(dtype=dtype)
     assert shards.missing() == []
@@ -104,3 +96,11 @@ def test_progress_is_said_every_few_seconds_with_an_estimate(monkeypatch):
     lines = []
     assert list(with_progress("abcd", 4, "decoding", lines.append)) == list("abcd")
     assert lines == ["decoding: 50%, 8 s to go", "decoding: 100%, 0 s to go"]
+
+
+def test_what_a_killed_command_left_long_ago_is_deleted(tmp_path):
+    for name, age in ((".00000.17.tmp", 7200), (".00001.18.tmp", 60)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    clean(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".00001.18.tmp"]
