@@ -38,8 +38,9 @@ RUN groupadd --gid 1000 app \
  && install -d -o app -g app -m 1777 /cache /data /runs
 COPY --from=packages /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-RUN --mount=type=bind,from=project,source=/wheel,target=/wheel \
-    pip install --no-deps --no-index --no-cache-dir /wheel/*.whl && pip check
+# copied, not mounted: Buildah 1.28 does not see that a mounted wheel has changed, and keeps the old one
+COPY --from=project /wheel /wheel
+RUN pip install --no-deps --no-index --no-cache-dir /wheel/*.whl && pip check
 # USER and HOME: an id given with --user has no line in /etc/passwd, and getpass.getuser(), which torch calls, fails.
 # NVIDIA_VISIBLE_DEVICES is left to `--gpus`: so that doctor can tell whether a GPU was asked for.
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

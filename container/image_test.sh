@@ -85,6 +85,18 @@ wait_for() { # wait_for PATTERN FILE
   return 1
 }
 
+this_source() {
+  box --volume "$PWD:/source:ro" --entrypoint python "$image" -c "
+import filecmp, ignite_vision
+from pathlib import Path
+installed = Path(ignite_vision.__file__).parent
+for folder, inside in ((Path('/source/ignite_vision'), installed), (Path('/source/recipes'), installed / 'recipes')):
+    names = [path.name for path in folder.glob('*.py')]
+    same, other, missing = filecmp.cmpfiles(folder, inside, names, shallow=False)
+    assert same and not other and not missing, (other, missing)
+"
+}
+
 digits_with_nothing() {
   box "$image" run digits | grep '^test accuracy 0.9'
 }
@@ -209,6 +221,7 @@ try() { # try SENTENCE FUNCTION
   fi
 }
 
+try "the image has this source and no other" this_source
 try "digits trains with no network, no GPU and no volume" digits_with_nothing
 try "doctor says what a report needs" doctor
 try "--device cuda without a GPU is one line, exit 2" no_gpu
