@@ -44,7 +44,7 @@ def seconds(number: int, count: int, port: int, scratch: str, answers: Any) -> N
     os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=str(count))
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     if count > 1:
-        distributed.join("cpu")
+        distributed.join("gloo")
     recipe = Recipe(data=noise, model="resnet18", epochs=1, batch_size=BATCH, precision="fp32", image_size=SIDE)
     loaded = LoadedRecipe(recipe, "noise", "noise", Path(__file__))
     run = prepare(loaded, {}, Options(out=Path(scratch), device="cpu", workers=0), lambda _line: None)

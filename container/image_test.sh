@@ -141,7 +141,7 @@ hardened() { # and with 64 MB of shared memory, which is what Docker gives, and 
     --shm-size 64m --volume "$work/photos:/data/photos:ro" --volume "$work/mine:/runs" "$image" \
     run /data/photos --out /runs/photos --set weights=none --set model=squeezenet1_0 --set cache=none --set image_size=224 \
     --workers 2 --epochs 1 2>&1 | tee "$work/log"
-  grep -q 'loader workers instead of 2: shared memory is small' "$work/log"
+  grep -q 'of 2 loader workers: shared memory is small' "$work/log"
   [[ $(stat -c %u:%g "$work/mine/photos/model.safetensors") == 12345:23456 ]]
 }
 

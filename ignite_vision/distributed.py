@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import ignite.distributed as idist
@@ -28,9 +29,8 @@ def launched() -> bool:
     return "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
 
 
-def join(device: str) -> None:
-    """Find the other processes: torchrun's variables, or srun's. device: cpu, cuda or auto."""
-    backend = "nccl" if device != "cpu" and torch.cuda.is_available() else "gloo"
+def join(backend: str) -> None:
+    """Find the other processes, by torchrun's variables or srun's. backend: nccl or gloo."""
     patience = datetime.timedelta(seconds=float(os.environ.get("IGNITE_VISION_PATIENCE", PATIENCE)))
     idist.initialize(backend, timeout=patience)
     _talk.append(dist.new_group(backend="gloo", timeout=patience) if backend == "nccl" else None)
@@ -67,11 +67,11 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def agree(value: T) -> T:
-    """The value that process 0 has. Every process must call this."""
+def agree(make: Callable[[], T]) -> T:
+    """What make() returns in process 0; the others do not call it. Every process must call this."""
     if count() == 1:
-        return value
-    box = [value if is_first() else None]
+        return make()
+    box = [make() if is_first() else None]
     dist.broadcast_object_list(box, src=0, group=_talk[0])
     return box[0]  # type: ignore[return-value]
 

@@ -17,7 +17,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from ignite_vision import distributed
 from ignite_vision.console import guarded, set_up
-from ignite_vision.environment import keep_freed_memory
+from ignite_vision.environment import has_cuda, keep_freed_memory
 from ignite_vision.errors import STOPPED, UserError
 from ignite_vision.signals import WATCHED
 
@@ -34,7 +34,7 @@ def launch(processes: int | None, device: str, work: Callable[..., Any], *argume
     if distributed.launched():
         if processes is not None:
             raise UserError("--nproc-per-node is torchrun's here", next_step="Leave it out.")
-        distributed.join(device)
+        distributed.join(_backend(device))
         _as_one_of_many(work, *arguments)
     elif processes is None or processes == 1:
         work(*arguments)
@@ -43,7 +43,7 @@ def launch(processes: int | None, device: str, work: Callable[..., Any], *argume
 
 
 def _spawn(processes: int, device: str, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    if device != "cpu" and torch.cuda.is_available() and processes > torch.cuda.device_count():
+    if _backend(device) == "nccl" and processes > torch.cuda.device_count():
         what = f"{processes} processes want as many GPUs; there are {torch.cuda.device_count()}"
         raise UserError(what, next_step="Lower --nproc-per-node, or use --device cpu.")
     variables = {
@@ -82,6 +82,11 @@ def _spawn(processes: int, device: str, work: Callable[..., Any], arguments: tup
         sys.exit(error.exit_code)
 
 
+def _backend(device: str) -> str:
+    """NCCL between GPUs, gloo between CPUs."""
+    return "nccl" if device != "cpu" and has_cuda() else "gloo"
+
+
 def _rank(
     number: int, variables: dict[str, str], device: str, work: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
@@ -94,7 +99,7 @@ def _rank(
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     set_up()
     keep_freed_memory()
-    distributed.join(device)
+    distributed.join(_backend(device))
     sys.exit(guarded(_as_one_of_many, work, *arguments))
 
 

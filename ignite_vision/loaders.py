@@ -262,7 +262,7 @@ def workers_for(run: Run, source: Source, batch: int) -> int:
     room = int(SHM_SHARE * environment.free_shared_memory() / (size * (PREFETCH + 1)) / distributed.local_count())
     if room < run.workers:
         run.say(
-            f"warning: {room} loader workers instead of {run.workers}: shared memory is small"
+            f"warning: {room} of {run.workers} loader workers: shared memory is small"
             f" ({environment.SHARED_MEMORY}). In Docker, pass --shm-size 2g."
         )
         run.workers = room  # said once: the run's other loaders ask for no more than this

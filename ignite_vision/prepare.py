@@ -54,7 +54,7 @@ def prepare(
     given, data_name = load_data(recipe, data)
     directory = options.out or default_directory(loaded, recipe, data_name)
     before = recorded_environment(directory)
-    precision = distributed.agree(environment.pick_precision(before.get("precision", recipe.precision), device))
+    precision = distributed.agree(lambda: environment.pick_precision(before.get("precision", recipe.precision), device))
     if options.deterministic or before.get("deterministic"):
         environment.make_deterministic()
     splits = split(recipe, given, directory)

@@ -36,9 +36,8 @@ def train_and_evaluate(run: Run, announce: Callable[[], None]) -> tuple[dict[str
     lock = claim(run.directory)
     agree_on_data(run)
     try:
-        first = distributed.is_first()
-        if distributed.agree(first and is_run(run.directory) and take_up(run)):
-            return json.loads((run.directory / "metrics.json").read_text(encoding="utf-8")) if first else {}, True
+        if distributed.agree(lambda: is_run(run.directory) and take_up(run)):
+            return distributed.agree(lambda: json.loads((run.directory / "metrics.json").read_text("utf-8"))), True
         build(run)
         if not is_run(run.directory):
             write_settings(run)

@@ -1,7 +1,6 @@
 """Several processes give the numbers of one."""
 
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from children import CONTEXT
 from ignite.engine import Events
 from torch import nn
 
@@ -26,6 +26,7 @@ from ignite_vision.recipe import LoadedRecipe
 from ignite_vision.results import train_and_evaluate
 from ignite_vision.splits import ArrayImages
 
+SIZES = (1, 2, 3, 7, 11, 13, 40)
 FILES = ("model.safetensors", "history.jsonl", "metrics.json", "predictions.csv")
 
 
@@ -37,7 +38,7 @@ def member(number, count, port, work, arguments, answers):
     )
     try:
         if count > 1:
-            distributed.join("cpu")
+            distributed.join("gloo")
         answer = work(*arguments)
         if count > 1:
             distributed.part()
@@ -49,14 +50,12 @@ def member(number, count, port, work, arguments, answers):
 
 def together(count, work, *arguments):
     """Return what work(*arguments) returns in each of `count` processes, forked from one that has torch loaded."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_distributed"])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    answers = context.Queue()
+    answers = CONTEXT.Queue()
     processes = [
-        context.Process(target=member, args=(number, count, port, work, arguments, answers)) for number in range(count)
+        CONTEXT.Process(target=member, args=(number, count, port, work, arguments, answers)) for number in range(count)
     ]
     for process in processes:
         process.start()
@@ -102,6 +101,11 @@ def trained(out, say=lambda _line: None, data=data_72, **fields):
     return {name: tensor.numpy() for name, tensor in run.model.state_dict().items()}
 
 
+def all_evaluated():
+    """Return what `evaluated` does for every size."""
+    return [evaluated(n) for n in SIZES]
+
+
 def evaluated(n):
     """Return predictions and metrics of an untrained network on n images."""
     torch.manual_seed(0)
@@ -114,14 +118,14 @@ def evaluated(n):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 11, 13, 40])
-def test_evaluation_gives_the_same_bits_on_one_two_and_three_processes(n):
-    ((logits, numbers),) = together(1, evaluated, n)
-    assert len(logits) == n
+def test_evaluation_gives_the_same_bits_on_one_two_and_three_processes():
+    (whole,) = together(1, all_evaluated)
+    assert [len(logits) for logits, _ in whole] == list(SIZES)
     for count in (2, 3):
-        for other_logits, other_numbers in together(count, evaluated, n):
-            assert np.array_equal(other_logits, logits)
-            assert other_numbers == numbers
+        for answer in together(count, all_evaluated):
+            for (logits, numbers), (other_logits, other_numbers) in zip(whole, answer, strict=True):
+                assert np.array_equal(other_logits, logits)
+                assert other_numbers == numbers
 
 
 @pytest.mark.slow

@@ -525,6 +525,7 @@ class TestSignals:
     def test_sigterm_to_the_whole_group_at_random_moments(self, tmp_path):
         whole, rng = tmp_path / "whole", random.Random(0)
         options = ("--epochs", 12, "--set", "patience=none")
+        goes_on(tmp_path / "warm", "--epochs", 1)  # the first of all children waits for the server to import torch
         begin = time.monotonic()
         goes_on(whole, *options, "--workers", 2)
         seconds, stopped = time.monotonic() - begin, 0

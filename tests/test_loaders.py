@@ -93,7 +93,7 @@ def test_little_shared_memory_means_fewer_workers_and_says_how_to_get_more(make_
     build(run)
     assert run.loaders.train.num_workers == run.loaders.val.num_workers == 1
     (warning,) = [line for line in run.lines if "--shm-size" in line]
-    assert "1 loader workers instead of 4" in warning
+    assert "1 of 4 loader workers" in warning
 
 
 @pytest.mark.parametrize("workers", [0, 2])

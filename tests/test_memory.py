@@ -129,5 +129,5 @@ def test_workers_of_a_run_fit_into_64_mb_of_shared_memory(tmp_path, small_shared
     done = subprocess.run([*small_shared_memory, *run], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     warnings = [line for line in done.stderr.splitlines() if "--shm-size" in line]
-    expected = [f"warning: {instead} loader workers instead of {workers}"] if instead < workers else []
+    expected = [f"warning: {instead} of {workers} loader workers"] if instead < workers else []
     assert [line.partition(": shared memory")[0] for line in warnings] == expected
