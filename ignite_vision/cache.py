@@ -82,13 +82,14 @@ class Shards:
 
     def write(self, k: int, rows: torch.Tensor) -> None:
         """Write file k in one step. UserError (exit 4) when the disk does not take it."""
-        temporary = self.path(k).with_name(f".{k:05}.{os.getpid()}.tmp")
+        mark = f"{distributed.rank()}.{os.getpid()}"  # processes of several machines may have the same id
+        temporary = self.path(k).with_name(f".{k:05}.{mark}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "key.json").exists():
                 dtype = str(self.dtype).removeprefix("torch.")
                 facts = {"shape": self.shape, "dtype": dtype, "batch": self.batch, "key": self.key}
-                write_atomically(self.folder / "key.json", json.dumps(facts, indent=1) + "\n")
+                write_atomically(self.folder / "key.json", json.dumps(facts, indent=1) + "\n", f".{mark}")
             rows.contiguous().view(torch.uint8).numpy().tofile(temporary)
             temporary.replace(self.path(k))
         except OSError as error:

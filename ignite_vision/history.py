@@ -180,9 +180,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader or a crash sees the old text or the new, never a half."""
-    temporary = path.with_name(f".{path.name}.tmp")
+def write_atomically(path: Path, text: str, mark: str = "") -> None:
+    """Replace a file in one step: a reader or a crash sees the old text or the new, never a half.
+
+    mark: tells the temporary file from another process's, where several may write the same.
+    """
+    temporary = path.with_name(f".{path.name}{mark}.tmp")
     with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         file.write(text)
         file.flush()

@@ -17,6 +17,7 @@ from ignite.engine import Events
 from torch import nn
 
 from ignite_vision import Recipe, Splits, distributed
+from ignite_vision.cache import Shards
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation import metrics, predict_split
 from ignite_vision.features import settle
@@ -147,6 +148,40 @@ def test_two_processes_train_as_one_does_but_for_rounding(tmp_path):
     for row, other in zip(*rows, strict=True):
         assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-5)
         assert row["val_accuracy"] == other["val_accuracy"]
+
+
+def backbone(num_classes):
+    """Return a network whose head can be told apart."""
+    below = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
+    return nn.Sequential(below, nn.Linear(144, num_classes))
+
+
+def data_600(_folder):
+    """Return 600 images for training: three files of a cache."""
+    return images(600, 16)
+
+
+def trained_head(out, cache):
+    """Train a head alone, with a cache folder of this run; the weights, and how many files this process wrote."""
+    os.environ["XDG_CACHE_HOME"] = f"{out}-cache"
+    written = []
+    write = Shards.write
+
+    def counted(shards, k, rows):
+        written.append(k)
+        write(shards, k, rows)
+
+    Shards.write = counted
+    fields = {"model": backbone, "trainable": "head", "batch_size": 16, "cache": cache}
+    return trained(out, data=data_600, **fields), len(written)
+
+
+@pytest.mark.slow
+def test_features_are_computed_by_all_processes_and_change_nothing(tmp_path):
+    (weights, mine), (_, others) = together(2, trained_head, tmp_path / "features", "features")
+    assert mine > 0 and others > 0
+    (expected, _), _ = together(2, trained_head, tmp_path / "none", "none")
+    assert all(np.array_equal(weights[name], tensor) for name, tensor in expected.items())
 
 
 def linear(num_classes):
@@ -348,8 +383,16 @@ def test_a_directory_that_cannot_be_written_ends_all(command, tmp_path):
 def test_torchrun_gives_the_same_bytes_and_another_number_of_processes_is_not_exact(command, tmp_path):
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ignite_vision")
     assert command("spawned", *TWO)[0] == 0
+    assert command("torchrun", *TWO[2:], launcher=torchrun, HOW="kill", RANK_THAT_ENDS="0")[0] == 1
+    code, errors = command("torchrun", launcher=torchrun, HOW="term", RANK_THAT_ENDS="1")
+    assert code == 1  # torchrun's own, whatever the reason
+    assert "stopped by SIGTERM after iteration 7, saved" in errors
     assert command("torchrun", launcher=torchrun)[0] == 0
     assert same_files(tmp_path / "spawned", tmp_path / "torchrun")
+    before = (tmp_path / "spawned" / "predictions.csv").read_bytes()
+    evaluate = [sys.executable, "-m", "ignite_vision", "evaluate", str(tmp_path / "spawned"), *TWO[:2]]
+    assert subprocess.run(evaluate, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode == 0
+    assert (tmp_path / "spawned" / "predictions.csv").read_bytes() == before
     code, errors = command("spawned", "--epochs", "4")
     assert code == 0
     assert "from here on not exact, changed since this run began: processes: 2 -> 1" in errors

@@ -46,6 +46,7 @@ def start(machine, number, recipe, out, **environ):
     words = ["ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run", "--nnodes", "2"]
     words += ["--nproc-per-node", "1", "--node-rank", str(number), "--local-addr", address]
     words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{ADDRESSES[0]}:29400", "--rdzv-id", "test"]
+    words += ["--rdzv-conf", f"is_host={int(number == 0)}"]  # its own guess goes by the host name, which both share
     words += ["-m", "ignite_vision", "run", str(recipe), "--out", str(out), "--checkpoint-every", "3"]
     variables = {"GLOO_SOCKET_IFNAME": link, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(out.parent / f"c{number}")}
     with (out.parent / f"{out.name}.log").open("w") as log:
