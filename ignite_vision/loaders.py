@@ -247,7 +247,10 @@ def _loader(
         collate_fn=_as_it_is,
         num_workers=workers,
         pin_memory=run.device.type == "cuda" and not isinstance(source, Resident),
-        multiprocessing_context=multiprocessing.get_context() if workers else None,
+        # forked beside gloo's threads a worker may hang before it begins (seen)
+        multiprocessing_context=multiprocessing.get_context("spawn" if distributed.count() > 1 else None)
+        if workers
+        else None,
         worker_init_fn=_begin_worker if workers else None,
         # spawned, they take seconds to start; kept, they need no set_epoch: the epoch travels with each request
         persistent_workers=workers > 0,
