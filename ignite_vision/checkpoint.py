@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from shutil import rmtree
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from ignite.handlers import Checkpoint
@@ -30,9 +30,6 @@ from ignite_vision import distributed
 from ignite_vision._version import __version__
 from ignite_vision.history import sync
 from ignite_vision.model_file import save_tensors
-
-if TYPE_CHECKING:
-    pass
 
 FORMAT_VERSION = 1
 MAX_MANIFEST = 1 << 20  # bytes; a larger one is not ours

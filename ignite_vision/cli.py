@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ignite_vision.recipe import LoadedRecipe
     from ignite_vision.run import Run
 
+NPROC = "Processes, one for each GPU."
+KEEP = "Newest checkpoints that stay on the disk."
 EVERY = "Save every N iterations.  [default: as often as costs 1 % of the time]"
 CHOICES = ("data", "out", "device", "workers", "checkpoint_every", "keep_checkpoints", "verify_data", "deterministic")
 PATH = click.Path(path_type=Path)
@@ -78,19 +80,17 @@ def _docstring(source: Path) -> str:
     return ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or "(no docstring)"
 
 
-def checkpoint_options() -> tuple[Callable[..., Any], ...]:
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of `run` and `resume` that change no result."""
-    return (
+    for option in (
+        click.option("--nproc-per-node", type=click.IntRange(1), metavar="N", help=NPROC),
         click.option("--checkpoint-every", type=click.IntRange(1), metavar="N", help=EVERY),
-        click.option("--keep-checkpoints", type=click.IntRange(1), metavar="N", default=2, show_default=True),
+        click.option("--keep-checkpoints", type=click.IntRange(1), default=2, show_default=True, help=KEEP),
         click.option("--verify-data", is_flag=True, help="Hash every file: finds one replaced by another of its size."),
         click.option("--deterministic", is_flag=True, help="Only deterministic kernels on a GPU, as far as possible."),
-    )
-
-
-def several_processes() -> Callable[..., Any]:
-    """The option to run in more than one process."""
-    return click.option("--nproc-per-node", type=click.IntRange(1), metavar="N", help="Processes, one for each GPU.")
+    ):
+        command = option(command)
+    return command
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,8 +105,6 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--workers", type=click.IntRange(0), help="Processes that decode images."),
             click.option("--seed", type=int, help="Initialises, orders and augments; does not cut the data."),
             click.option("--precision", help="auto, fp32, bf16 or fp16."),
-            *checkpoint_options(),
-            several_processes(),
             click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Any recipe field."),
         )
     ):
@@ -117,6 +115,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @cli.command()
 @click.argument("recipe")
 @run_options
+@training_options
 @click.option("--dry-run", is_flag=True, help="Build everything, run two batches, train nothing, write nothing.")
 def run(recipe: str, dry_run: bool, nproc_per_node: int | None, **options: Any) -> None:
     """Train RECIPE (a name, a .py file, or a folder of images) and evaluate it on its test split.
@@ -135,11 +134,7 @@ def run(recipe: str, dry_run: bool, nproc_per_node: int | None, **options: Any) 
 @click.option("--epochs", type=click.IntRange(1), help="Train on, up to this many epochs in all.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode images.")
-@checkpoint_options()[0]
-@checkpoint_options()[1]
-@checkpoint_options()[2]
-@checkpoint_options()[3]
-@several_processes()
+@training_options
 def resume(
     run_directory: Path, data: Path | None, epochs: int | None, nproc_per_node: int | None, **options: Any
 ) -> None:
@@ -157,7 +152,7 @@ def resume(
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode images.")
-@several_processes()
+@click.option("--nproc-per-node", type=click.IntRange(1), metavar="N", help=NPROC)
 def evaluate(run_directory: Path, data: Path | None, split: str, nproc_per_node: int | None, **options: Any) -> None:
     """Evaluate the best model of RUN on one of its splits."""
     load, overrides, folder = _reload(run_directory)

@@ -118,7 +118,7 @@ class Loader(DataLoader[Batch]):
         if not self.num_workers and not self.pin_memory:  # nothing that torch's iterator would do but cost 30 us
             return map(self.dataset.__getitem__, iter(self.sampler))
         main = threading.current_thread() is threading.main_thread()
-        before = signal.getsignal(signal.SIGCHLD) if main and self.num_workers else None
+        before = signal.getsignal(signal.SIGCHLD) if main and self.num_workers and hasattr(signal, "SIGCHLD") else None
         batches = super().__iter__()
         if before is not None:  # torch's handler would raise wherever the main thread is, in the middle of a step
             signal.signal(signal.SIGCHLD, before)
@@ -139,7 +139,8 @@ def _whole(batches: Iterator[Batch | UserError]) -> Iterator[Batch]:
         except StopIteration:
             return
         except (RuntimeError, OSError, EOFError) as error:
-            if "exited unexpectedly" in str(error) or isinstance(error, ConnectionError | EOFError):
+            own = "Caught " in str(error)  # what a data set raised, with the worker's traceback in its text
+            if not own and ("exited unexpectedly" in str(error) or isinstance(error, ConnectionError | EOFError)):
                 raise WorkerKilled from error
             raise
         if isinstance(batch, UserError):

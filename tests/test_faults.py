@@ -643,7 +643,8 @@ class TestBeginnings:
     def test_a_run_killed_before_its_settings_were_written_is_taken_up(self, tmp_path):
         for name in (".lock", "recipe.py", "splits.csv", ".run.json.tmp"):
             (tmp_path / name).touch()
-        claim(tmp_path).close()
+        with claim(tmp_path):
+            assert f"pid {os.getpid()} " in (tmp_path / ".lock").read_text()
 
     def test_a_folder_of_the_same_names_that_was_never_locked_is_not(self, tmp_path):
         (tmp_path / "recipe.py").write_text("precious")
