@@ -285,6 +285,14 @@ def state_of(run: Path) -> Any:
     return plain(read_states(steps(run / "checkpoints")[-1]))
 
 
+def goes_on(out: Path, *options: Any, recipe: Any = STUBBORN, **environ: str) -> str:
+    """The same command to its end: what it printed."""
+    code, text = run("run", recipe, "--out", out, *options, **environ)
+    assert code == 0, text
+    assert "Traceback" not in text
+    return text
+
+
 def assert_same(run: Path, whole: Path) -> None:
     """A run ended as the uninterrupted one did, to the last bit."""
     mine, theirs = bytes_of(run), bytes_of(whole)

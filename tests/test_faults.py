@@ -15,7 +15,7 @@ import time
 
 import pytest
 import torch
-from children import STUBBORN, At, assert_same, run, start
+from children import STUBBORN, At, assert_same, goes_on, run, start
 from ignite.engine import Events
 
 from ignite_vision.checkpoint import seal, steps
@@ -33,14 +33,6 @@ def train(make_run, **fields):
     one = make_run(**fields)
     train_and_evaluate(one, lambda: None)
     return one
-
-
-def goes_on(out, *options, recipe=STUBBORN, **environ):
-    """The same command to its end: what it printed."""
-    code, text = run("run", recipe, "--out", out, *options, **environ)
-    assert code == 0, text
-    assert "Traceback" not in text
-    return text
 
 
 def error_of(result, code):

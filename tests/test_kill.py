@@ -18,6 +18,7 @@ from children import (
     KillAt,
     WriteDown,
     assert_same,
+    goes_on,
     run,
     start,
 )
@@ -34,14 +35,6 @@ def whole(tmp_path_factory, children):
     code, text = run("run", STUBBORN, "--out", out)
     assert code == 0, text
     return out
-
-
-def goes_on(out, *options, recipe=STUBBORN, **environ):
-    """The same command to its end."""
-    code, text = run("run", recipe, "--out", out, *options, **environ)
-    assert code == 0, text
-    assert "Traceback" not in text
-    return text
 
 
 def test_killed_at_twenty_evenly_spaced_moments(whole, tmp_path):
