@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from ignite_vision.errors import UserError
+
 T = TypeVar("T")
 
 PATIENCE = 600.0  # seconds that one process waits for another; $IGNITE_VISION_PATIENCE
@@ -30,10 +32,24 @@ def launched() -> bool:
 
 
 def join(backend: str) -> None:
-    """Find the other processes, by torchrun's variables or srun's. backend: nccl or gloo."""
+    """Find the other processes, by torchrun's variables or srun's. backend: nccl or gloo.
+
+    UserError when this process sees no GPU for itself.
+    """
+    if backend == "gloo":  # Ignite would choose this process's GPU, of which there may be fewer
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    else:
+        _expect_gpu(int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))))
     patience = datetime.timedelta(seconds=float(os.environ.get("IGNITE_VISION_PATIENCE", PATIENCE)))
     idist.initialize(backend, timeout=patience)
     _talk.append(dist.new_group(backend="gloo", timeout=patience) if backend == "nccl" else None)
+
+
+def _expect_gpu(number: int) -> None:
+    seen = torch.cuda.device_count()
+    if number >= seen:
+        what = f"process {number} of this machine has no GPU: it sees {seen}"
+        raise UserError(what, next_step="Start one per GPU; with srun use --gpus-per-node, not --gpus-per-task.")
 
 
 def part() -> None:
@@ -119,7 +135,8 @@ def in_parallel(network: nn.Module, device: torch.device) -> nn.Module:
     """
     if count() == 1:
         return network
-    return nn.parallel.DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
+    ids = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(network, device_ids=ids, gradient_as_bucket_view=True)
 
 
 def equalise_buffers(model: nn.Module) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events, create_supervised_evaluator, create_supervised_trainer
 from ignite.handlers import EpochOutputStore
@@ -27,16 +28,19 @@ Batch = Sequence[torch.Tensor]
 
 
 def make_engines(run: Run) -> None:
-    """Give the run its optimizer, trainer and evaluator. The model is on the device already."""
+    """Give the run its optimizer, trainer and evaluator. The model is on the device already, and there are loaders."""
     run.optimizer = make_optimizer(run)
+    network = distributed.in_parallel(run.network, run.device)
+    forward = forward_in(run.precision, run.device, run.frozen if run.network is run.model else [])
+    settle_order_of_addition(run, lambda images: forward(network, images))
     run.trainer = create_supervised_trainer(
-        distributed.in_parallel(run.network, run.device),
+        network,
         run.optimizer,
         make_loss(run),
         device=run.device,
         non_blocking=True,
         prepare_batch=prepare_training(run),
-        model_fn=forward_in(run.precision, run.device, run.frozen if run.network is run.model else []),
+        model_fn=forward,
         # detached and still on the device: an .item() here would wait for it in every iteration
         output_transform=lambda _x, y, y_pred, loss: {
             "y_pred": y_pred.detach(),
@@ -53,6 +57,25 @@ def make_engines(run: Run) -> None:
     @run.trainer.on(Events.ITERATION_STARTED)
     def seed_the_step(trainer: Engine) -> None:
         seed_everything(run.recipe.seed, Purpose.STEP, trainer.state.iteration, *mine)
+
+
+def settle_order_of_addition(run: Run, forward: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Pass a batch through and back, and forget what came of it.
+
+    After its first backward pass DistributedDataParallel lays the gradients out anew, and those of three processes or
+    more are added in another order, with other last bits. A run that goes on must not begin before that.
+    """
+    if distributed.count() < 3:
+        return
+    buffers = {name: buffer.clone() for name, buffer in run.network.named_buffers()}
+    index = np.arange(run.loaders.batch // distributed.count())
+    images, targets = prepare_training(run)(run.loaders.train.dataset[0, index], run.device, False)
+    run.network.train()
+    run.recipe.loss(forward(images), targets).backward()
+    for parameter in run.network.parameters():
+        parameter.grad = None
+    for name, buffer in run.network.named_buffers():
+        buffer.copy_(buffers[name])
 
 
 def make_evaluator(run: Run) -> Engine:

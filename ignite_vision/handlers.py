@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 
@@ -93,6 +94,7 @@ def stop_early(run: Run) -> None:
     if run.recipe.patience is None:
         return
     early_stopping = EarlyStopping(run.recipe.patience, lambda _: score(run), run.trainer)
+    early_stopping.logger.setLevel(logging.WARNING)  # the epoch's own line says that it stopped
     run.trainer.add_event_handler(Events.EPOCH_COMPLETED, early_stopping)
     run.persist("early_stopping", early_stopping)
 

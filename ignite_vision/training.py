@@ -31,14 +31,14 @@ def build(run: Run) -> None:
 
 
 def assemble(run: Run) -> None:
-    """Make engines and loaders for the plan that is settled."""
-    make_engines(run)
+    """Make loaders and engines for the plan that is settled."""
     train, val = source_of(run, "train"), source_of(run, "val")
     run.loaders = Loaders(
         train=train_loader(run, train),
         val=eval_loader(run, val, run.splits.val.targets),
         batch=train_batch(run.recipe, len(run.splits.train)),
     )
+    make_engines(run)
 
 
 def fit(run: Run) -> None:

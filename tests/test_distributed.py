@@ -220,6 +220,14 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch):
     assert train_batch(recipe, 50) == 48  # all that there are
 
 
+def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    with pytest.raises(UserError, match="process 3 of this machine has no GPU: it sees 1") as refusal:
+        distributed.join("nccl")
+    assert "--gpus-per-node" in str(refusal.value)
+
+
 def with_a_stop(out, at, rank):
     """Train until iteration `at`, where process `rank` alone gets a signal."""
 
@@ -233,12 +241,12 @@ def with_a_stop(out, at, rank):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("at", "rank"), [(1, 0), (6, 1), (9, 1), (17, 0)])
-def test_a_run_stopped_on_two_processes_and_resumed_on_two_ends_with_the_same_bytes(tmp_path, at, rank):
-    together(2, with_a_stop, tmp_path / "whole", 0, 0)
-    stops = together(2, with_a_stop, tmp_path / "parts", at, rank)
+@pytest.mark.parametrize(("count", "at", "rank"), [(2, 1, 0), (2, 6, 1), (2, 9, 1), (2, 17, 0), (3, 4, 2)])
+def test_a_run_stopped_and_resumed_on_as_many_processes_ends_with_the_same_bytes(tmp_path, count, at, rank):
+    together(count, with_a_stop, tmp_path / "whole", 0, 0)
+    stops = together(count, with_a_stop, tmp_path / "parts", at, rank)
     assert all(stop.code == 75 and f"iteration {at}, saved" in stop.what for stop in stops), stops
-    resumed = together(2, with_a_stop, tmp_path / "parts", 0, 0)
+    resumed = together(count, with_a_stop, tmp_path / "parts", 0, 0)
     assert not any(isinstance(answer, BaseException) for answer in resumed), resumed
     for file in FILES:
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
