@@ -18,7 +18,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 from ignite_vision import distributed
 from ignite_vision.console import guarded, set_up
 from ignite_vision.environment import has_cuda, keep_freed_memory
-from ignite_vision.errors import STOPPED, UserError
+from ignite_vision.errors import STOPPED, Stopped, UserError
 from ignite_vision.signals import WATCHED
 
 GRACE = 2.0  # seconds that the other processes have to leave once one has failed, before they are ended
@@ -112,8 +112,9 @@ def _as_one_of_many(work: Callable[..., Any], *arguments: Any) -> None:
     except BaseException as error:
         lost = isinstance(error, RuntimeError) and _is_lost_connection(error)
         if not distributed.is_first() or lost:
-            for number in WATCHED:
-                signal.signal(number, signal.SIG_DFL)
+            code = STOPPED if lost else error.code if isinstance(error, Stopped | UserError) else 1
+            for number in WATCHED:  # whoever ends us is to see why: srun passes the largest code on
+                signal.signal(number, lambda *_: os._exit(code))
             time.sleep(2 * AFTER_YOU if lost else AFTER_YOU)
         if lost:
             what = "another process ended, or did not answer in time"
