@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torchvision.io import ImageReadMode, decode_image, read_file
+from torchvision.transforms.v2.functional import resize
 
 from benchmarks.clock import seconds
 from benchmarks.tutorials import AsPictures
@@ -68,6 +70,17 @@ def extraction(folder: Path, out: Path, device: torch.device) -> tuple[int, int,
     elapsed = seconds(partial(source_of, run, "train"), device)
     bare = seconds(lambda: [forward() for _ in range(4)], device) / 4
     return images, batch, elapsed, bare * -(-images // batch), run.precision
+
+
+def decoding_alone(paths: list[Path], side: int) -> Callable[[], None]:
+    """Return torchvision's decoder and antialiased resize on files that are read already."""
+    files = [read_file(str(path)) for path in paths]
+
+    def decode() -> None:
+        for file in files:
+            resize(decode_image(file, mode=ImageReadMode.RGB), [side], antialias=True)
+
+    return decode
 
 
 def some_iterations(run: Run, iterations: int) -> Callable[[], object]:

@@ -71,8 +71,12 @@ def evaluate(model: nn.Module, loader: Iterable[tuple[torch.Tensor, torch.Tensor
 
 
 def copy_of(model: nn.Module) -> nn.Module:
-    """Return the same network with the same weights as a tutorial has it: float32, NCHW."""
-    return copy.deepcopy(model).float().to(memory_format=torch.contiguous_format)
+    """Return one of our small networks, with its weights, as a tutorial has it: float32, NCHW, ReLU, then pooling."""
+    layers = list(copy.deepcopy(model).float().to(memory_format=torch.contiguous_format).children())
+    for i in range(len(layers) - 1):
+        if isinstance(layers[i], nn.MaxPool2d) and isinstance(layers[i + 1], nn.ReLU):
+            layers[i : i + 2] = layers[i + 1], layers[i]
+    return nn.Sequential(*layers)
 
 
 def frozen(
