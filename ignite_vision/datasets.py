@@ -18,10 +18,8 @@ from typing import Any
 from urllib.error import URLError
 
 import numpy as np
-import scipy.io
 import torch
 import torchvision
-from sklearn.datasets import load_digits
 from torchvision.datasets.utils import download_and_extract_archive
 
 from ignite_vision import folders
@@ -166,6 +164,8 @@ def _dogs_list(root: Path, name: str) -> Path | None:
 
 def _read_dogs_list(root: Path, name: str) -> list[str]:
     """Paths below Images, in the list's order. UserError for an unreadable list or a missing image."""
+    import scipy.io
+
     path = _dogs_list(root, name)
     if path is None:
         raise UserError(f"no {name}_list.mat", root, f"Unpack {DOGS_URL}lists.tar there.")
@@ -203,6 +203,8 @@ def fashion_mnist(root: Path) -> Splits:
 
 def digits(root: Path) -> Splits:  # noqa: ARG001  (they lie inside scikit-learn)
     """scikit-learn's 1,797 handwritten digits of 8x8 (Alpaydin, Kaynak 1998): no download. No split."""
+    from sklearn.datasets import load_digits  # takes a second that other data sets need not wait for
+
     images, targets = load_digits(return_X_y=True)
     pixels = np.round(images.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)  # they are 0 to 16
     return Splits(ArrayImages(torch.from_numpy(pixels), targets), classes=tuple("0123456789"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -31,6 +32,9 @@ def launch(processes: int | None, device: str, work: Callable[..., Any], *argume
     work and arguments must be picklable. Exits with the first failed process's code.
     """
     keep_freed_memory()
+    if not gc.isenabled():  # the modules are imported
+        gc.freeze()
+        gc.enable()
     if distributed.launched():
         if processes is not None:
             raise UserError("--nproc-per-node is torchrun's here", next_step="Leave it out.")

@@ -264,6 +264,22 @@ def test_an_error_in_a_fresh_process_is_one_line_too(tmp_path):
 
 
 @pytest.mark.slow
+def test_what_a_recipe_wants_to_do_at_exit_is_done_and_a_bug_is_a_traceback(tmp_path):
+    recipe = "import atexit, threading, time\nfrom ignite_vision.recipes.digits import recipe\n"
+    recipe += "atexit.register(print, 'at exit')\n"
+    recipe += "threading.Thread(target=lambda: (time.sleep(5), print('by a thread'))).start()\n"
+    (tmp_path / "mine.py").write_text(recipe)
+    done = command("run", tmp_path / "mine.py", "--epochs", "1", "--out", tmp_path / "run")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-2:] == ["by a thread", "at exit"]
+    (tmp_path / "buggy.py").write_text(recipe + "import dataclasses\nrecipe = dataclasses.replace(recipe, loss=max)\n")
+    done = command("run", tmp_path / "buggy.py", "--epochs", "1", "--out", tmp_path / "buggy")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("RuntimeError: The size of tensor")
+    assert done.stdout.splitlines()[-2:] == ["by a thread", "at exit"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 75)])
 def test_a_signal_saves_says_how_to_go_on_and_the_same_command_does(tmp_path, name, code):
     arguments = ["run", "digits", "--epochs", "60", "--out", str(tmp_path / "run")]
