@@ -20,7 +20,7 @@ from torch import nn
 
 from ignite_vision import Recipe, Splits, distributed, saving
 from ignite_vision.engines import forward_in, prepare_training
-from ignite_vision.environment import keep_freed_memory
+from ignite_vision.environment import tune_processor
 from ignite_vision.handlers import count_training
 from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe import LoadedRecipe
@@ -49,7 +49,7 @@ def seconds(number: int, count: int, batch: int, port: int, scratch: str, togeth
     port: 0 for a process that speaks to no other. together: a barrier.
     """
     torch.set_num_threads(1)
-    keep_freed_memory()  # as the command does
+    tune_processor()  # as the command does
     if port:
         os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=str(count))
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torchvision.io import ImageReadMode, decode_image, read_file
@@ -42,7 +43,8 @@ def pictures(run: Run, split: str, n: int | None = None) -> AsPictures:
     """Return the first n images of a split, all of them by default, for the tutorial's way. They lie in memory."""
     source = source_of(run, split)
     assert isinstance(source, Resident)
-    return AsPictures(source.tensor[:n].cpu(), getattr(run.splits, split).targets[:n])
+    targets = getattr(run.splits, split).targets[:n]
+    return AsPictures(source[0, np.arange(len(targets))].cpu(), targets)
 
 
 def accuracy(run: Run) -> float:

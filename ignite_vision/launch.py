@@ -18,7 +18,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from ignite_vision import distributed
 from ignite_vision.console import guarded, set_up
-from ignite_vision.environment import has_cuda, keep_freed_memory
+from ignite_vision.environment import has_cuda, tune_processor
 from ignite_vision.errors import STOPPED, Stopped, UserError
 from ignite_vision.signals import WATCHED
 
@@ -31,7 +31,7 @@ def launch(processes: int | None, device: str, work: Callable[..., Any], *argume
 
     work and arguments must be picklable. Exits with the first failed process's code.
     """
-    keep_freed_memory()
+    tune_processor()
     if not gc.isenabled():  # the modules are imported
         gc.freeze()
         gc.enable()
@@ -102,7 +102,7 @@ def _rank(
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     set_up()
-    keep_freed_memory()
+    tune_processor()
     distributed.join(_backend(device))
     sys.exit(guarded(_as_one_of_many, work, *arguments))
 

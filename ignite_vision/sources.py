@@ -80,16 +80,18 @@ class Decoded(Dataset[torch.Tensor]):
 
 
 class Resident(Dataset[torch.Tensor]):
-    """Rows in the device's memory. tensor: (N,...); (epoch, (n,) indices) -> (n,...)."""
+    """Rows in the device's memory. tensor: (N,...); (epoch, (n,) indices) -> (n,...), images in channels_last."""
 
     def __init__(self, tensor: torch.Tensor):
-        self.tensor = tensor
+        self.is_images = tensor.ndim == 4 and tensor.dtype == torch.uint8
+        self.rows = tensor.permute(0, 2, 3, 1).contiguous() if self.is_images else tensor
 
     def __len__(self) -> int:
-        return len(self.tensor)
+        return len(self.rows)
 
     def __getitem__(self, request: Request) -> torch.Tensor:
-        return self.tensor.index_select(0, torch.from_numpy(request[1]).to(self.tensor.device))
+        rows = self.rows.index_select(0, torch.from_numpy(request[1]).to(self.rows.device))
+        return rows.permute(0, 3, 1, 2) if self.is_images else rows
 
 
 class Mapped(Dataset[torch.Tensor]):
@@ -181,7 +183,7 @@ def _pool() -> ThreadPoolExecutor:
 def _stacked(rows: Iterator[torch.Tensor], n: int) -> torch.Tensor:
     """As torch.stack of n rows, without a second copy of them all on the way."""
     first = next(rows)
-    out = first.new_empty((n, *first.shape))
+    out = torch.empty((n, *first.shape), dtype=first.dtype, memory_format=torch.channels_last)
     for place, row in zip(out, itertools.chain([first], rows), strict=True):
         place.copy_(row)
     return out

@@ -33,6 +33,12 @@ def test_no_operation_looks_at_values(operation):
     assert out.shape[:2] == (4, 3)
 
 
+@pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
+def test_the_layout_in_memory_changes_nothing(operation):
+    images, u = batch(), torch.rand(4, operation.draws)
+    assert operation(images.contiguous(memory_format=torch.channels_last), u, 8).equal(operation(images, u, 8))
+
+
 def test_half_of_the_images_are_mirrored():
     images = batch(2)
     out = RandomHorizontalFlip()(images, numbers([0.49], [0.5]), 12)
