@@ -22,18 +22,17 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import Subset
 from torchvision import datasets as tv_datasets
 from torchvision import models as zoo
 
-from benchmarks import ours, peers, tutorials
+from benchmarks import ours, tutorials
 from benchmarks.clock import Row, ratios, ratios_of, seconds
+from benchmarks.sides import Side, as_lightning, as_the_command, as_the_tutorial
 from ignite_vision import datasets, environment
-from ignite_vision.run import Run
 from ignite_vision.sources import Decoded
 from ignite_vision.splits import ImageFiles
 
-ITERATIONS = 200
 EPOCHS = 3  # of the tutorial's passes that are run to their end
 TIMED_IMAGES = 96  # of the tutorial's pass over photographs, which is then multiplied
 CATEGORIES = "caltech256/256_ObjectCategories"
@@ -44,30 +43,18 @@ def small(data: Path, scratch: Path, device: torch.device) -> list[Row]:
     """Small pictures from scratch: one epoch's training part."""
     rows: list[Row] = []
     for recipe, folder, target in (("cifar10", "cifar10_images", "2.2"), ("fashion_mnist", "fashion_mnist", "2.1")):
-        run = ours.built(recipe, scratch / recipe, device.type, data / folder)
-        n = ITERATIONS * run.loaders.batch
-        theirs = tutorials.copy_of(run.model)
-        optimizer = torch.optim.Adam(theirs.parameters(), lr=run.recipe.lr)
-        loader = tutorials.loader(ours.pictures(run, "train", n), run.loaders.batch)
-        train, work = ours.some_iterations(run, ITERATIONS), f"`{recipe}`, training part of an epoch"
-        found = ratios(train, partial(tutorials.train_epoch, theirs, loader, optimizer), device)
-        note = accuracies(ours.built(recipe, scratch / f"{recipe}-whole", device.type, data / folder))
+        arguments = (recipe, data / folder, scratch / recipe, device)
+        mine, theirs = Side(as_the_command, *arguments), Side(as_the_tutorial, *arguments)
+        train, work = partial(mine, "train"), f"`{recipe}`, training part of an epoch"
+        found = ratios_of(train, partial(theirs, "train"))
+        note = f"test accuracy after an epoch {mine('accuracy'):.3f}, theirs {theirs('accuracy'):.3f}"
         rows.append(Row(work, "the tutorial's loop", *found, f"≥ {target}", note))
-        found = ratios(train, ours.bare_step(run, ITERATIONS), device)
-        note = f"{n / seconds(train, device):,.0f} images/s, {run.precision}, {ours.waiting(run)}"
+        found = ratios_of(train, partial(mine, "bare"))
+        note = f"{mine('images') / train():,.0f} images/s, {mine('note')}"
         rows.append(Row(work, "the bare step", *found, "≥ 0.90", note))
+        mine.close()
+        theirs.close()
     return rows
-
-
-def accuracies(run: Run) -> str:
-    """Train an epoch from the same first weights in both ways: their accuracies on the official test set."""
-    batch, theirs = run.loaders.batch, tutorials.copy_of(run.model)
-    run.trainer.run(run.loaders.train, max_epochs=1)
-    torch.manual_seed(run.recipe.seed)  # shuffles their loader
-    optimizer = torch.optim.Adam(theirs.parameters(), lr=run.recipe.lr)
-    tutorials.train_epoch(theirs, tutorials.loader(ours.pictures(run, "train"), batch), optimizer)
-    accuracy = tutorials.evaluate(theirs, tutorials.loader(ours.pictures(run, "test"), batch))
-    return f"test accuracy after an epoch {ours.accuracy(run):.3f}, theirs {accuracy:.3f}"
 
 
 def lightning(data: Path, scratch: Path, device: torch.device) -> list[Row]:
@@ -75,20 +62,16 @@ def lightning(data: Path, scratch: Path, device: torch.device) -> list[Row]:
     if importlib.util.find_spec("lightning") is None:
         print("lightning is not installed: no row about it", file=sys.stderr)
         return []
-    run = ours.built("cifar10", scratch / "lightning", device.type, data / "cifar10_images")
-    pictures = ours.pictures(run, "train", ITERATIONS * run.loaders.batch)
-    in_memory = TensorDataset(
-        torch.stack([pictures[i][0] for i in range(len(pictures))]), torch.tensor(pictures.targets)
-    )
-    train = partial(seconds, ours.some_iterations(run, ITERATIONS), device)
+    arguments = ("cifar10", data / "cifar10_images", scratch / "lightning", device)
+    mine, theirs = Side(as_the_command, *arguments), Side(as_lightning, *arguments)
     rows = []
-    for dataset, what in ((pictures, "the tutorial's data set"), (in_memory, "a TensorDataset of float32")):
-        loader = tutorials.loader(dataset, run.loaders.batch)
-        epoch = peers.lightning_epoch(run.model, loader, run.recipe.lr, run.precision, device)
-        found = ratios_of(train, epoch)
+    for name, what in (("tutorial", "the tutorial's data set"), ("tensors", "a TensorDataset of float32")):
+        found = ratios_of(partial(mine, "train"), partial(theirs, name))
         version = importlib.metadata.version("lightning")
         work = "`cifar10`, training part of an epoch"
-        rows.append(Row(work, f"Lightning with {what}", *found, "", f"Lightning {version}, {run.precision} both"))
+        rows.append(Row(work, f"Lightning with {what}", *found, "", f"Lightning {version}, both in {mine('precision')}"))
+    mine.close()
+    theirs.close()
     return rows
 
 
