@@ -67,9 +67,8 @@ def lightning(data: Path, scratch: Path, device: torch.device) -> list[Row]:
     rows = []
     for name, what in (("tutorial", "the tutorial's data set"), ("tensors", "a TensorDataset of float32")):
         found = ratios_of(partial(mine, "train"), partial(theirs, name))
-        version = importlib.metadata.version("lightning")
-        work = "`cifar10`, training part of an epoch"
-        rows.append(Row(work, f"Lightning with {what}", *found, "", f"Lightning {version}, both in {mine('precision')}"))
+        note = f"Lightning {importlib.metadata.version('lightning')}, both in {mine('precision')}"
+        rows.append(Row("`cifar10`, training part of an epoch", f"Lightning with {what}", *found, "", note))
     mine.close()
     theirs.close()
     return rows
