@@ -29,10 +29,11 @@ def main() -> None:
 
 def _end(codes: list[int]) -> None:
     """Leave once everything that wants to be told of the end was told: taking torch's modules apart takes a second."""
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(codes[0])
+    if codes:  # not so in a process that was forked on the way
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(codes[0])
 
 
 if __name__ == "__main__":
