@@ -81,16 +81,19 @@ class ImageFiles(Container):
         self._offsets = np.cumsum([0, *map(len, names)], dtype=np.int64)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
-        return read_image(self.path(i)), int(self.targets[i])
+        return read_image(self._place(i)), int(self.targets[i])
 
     def path(self, i: int) -> Path:
         """Where the file lies."""
-        return self.root / os.fsdecode(self._relative(i))
+        return Path(self._place(i))
+
+    def _place(self, i: int) -> str:  # a Path costs more than the system's answer, and every image is asked for
+        return os.fsdecode(b"%s%s%s" % (self._root, SEPARATOR, self._relative(i)))
 
     def status(self, i: int) -> os.stat_result:
         """Size and times of the file. UserError if it has vanished."""
-        try:  # bytes: a Path costs more than the answer, and this is asked of every image
-            return os.stat(b"%s%s%s" % (self._root, SEPARATOR, self._relative(i)))  # noqa: PTH116
+        try:
+            return os.stat(self._place(i))  # noqa: PTH116
         except OSError as error:
             raise UserError(f"cannot read image: {error.strerror}", self.path(i), "Restore it.") from error
 

@@ -178,6 +178,17 @@ def test_a_bomb_beyond_pillows_own_limit_is_refused_as_well():
         decode(png(np.zeros((1, 1, 3)), 8, 2, size=(60000, 60000)), "x")
 
 
+@pytest.mark.parametrize("before", [b"", b"\xff", b"\x00\x11"], ids=["plain", "fill bytes", "stray bytes"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"x" * 999}], ids=str)
+def test_a_jpeg_is_the_same_whatever_lies_between_its_segments_and_a_bomb_is_refused(before, options):
+    data = encoded(RGB, "JPEG", **options)
+    frame = next(place for place in range(len(data)) if data[place : place + 2] in (b"\xff\xc0", b"\xff\xc2"))
+    assert decode(data[:frame] + before + data[frame:], "x").equal(decode(data, "x"))
+    bomb = data[: frame + 5] + struct.pack(">HH", 60000, 60000) + data[frame + 9 :]
+    with pytest.raises(UserError, match=f"more than {MAX_PIXELS:,} pixels"):
+        decode(bomb[:frame] + before + bomb[frame:], "x")
+
+
 def test_a_film_under_a_wrong_name_is_not_loaded(tmp_path):
     with (tmp_path / "film.jpg").open("wb") as file:
         file.truncate(MAX_BYTES + 1)  # sparse: takes no room
