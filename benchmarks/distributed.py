@@ -3,6 +3,7 @@
 What the machine itself allows is measured beside it: two processes that never speak to each other, half a batch each.
 
 python -m benchmarks.distributed
+MODEL=resnet18 SIDE=64 python -m benchmarks.distributed
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from ignite_vision.signals import StopFlag
 from ignite_vision.splits import ArrayImages
 from ignite_vision.training import build, watch
 
-MODEL, SIDE, BATCH = "densenet121", 160, 32
+MODEL, SIDE = os.environ.get("MODEL", "densenet121"), int(os.environ.get("SIDE", "160"))  # pixels
+BATCH = 32
 ITERATIONS, ROUNDS = 2, 5
 
 

@@ -46,9 +46,10 @@ def _serve(pipe: Any, make: Callable[..., Works], arguments: tuple[Any, ...]) ->
         pipe.send(works[pipe.recv()]())
 
 
-def as_the_command(recipe: str, folder: Path, out: Path, device: torch.device) -> Works:
-    """Our way, and the bare step, in a process that is set up as the command's is."""
+def as_the_command(recipe: str, folder: Path, out: Path, device: torch.device, denormals: bool = False) -> Works:
+    """Our way, and the bare step, in a process that is set up as the command's is. denormals: but for these."""
     tune_processor()
+    torch.set_flush_denormal(not denormals)
     run = ours.built(recipe, out / "part", device.type, folder)
 
     def accuracy() -> float:

@@ -17,14 +17,14 @@ def main() -> None:
 
     from ignite_vision.cli import main as command
 
+    code = 1  # of a bug
     try:
         command()
     except SystemExit as end:
-        codes.append(int(end.code or 0))
+        code = int(end.code or 0)
         raise
-    except BaseException:
-        codes.append(1)
-        raise
+    finally:
+        codes.append(code)
 
 
 def _end(codes: list[int]) -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from children import CONTEXT
 from ignite.engine import Events
 from torch import nn
 
-from ignite_vision import Recipe, Splits, distributed
+from ignite_vision import Recipe, Splits, distributed, launch
 from ignite_vision.cache import Shards
-from ignite_vision.errors import UserError
+from ignite_vision.errors import Stopped, UserError
 from ignite_vision.evaluation import metrics, predict_split
 from ignite_vision.features import settle
 from ignite_vision.loaders import Order, in_order, shared, train_batch
@@ -226,6 +227,39 @@ def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
     with pytest.raises(UserError, match="process 3 of this machine has no GPU: it sees 1") as refusal:
         distributed.join("nccl")
     assert "--gpus-per-node" in str(refusal.value)
+
+
+def visible_gpus():
+    """Return what a process of several on the CPU may see of GPUs."""
+    return os.environ["CUDA_VISIBLE_DEVICES"], torch.cuda.device_count()
+
+
+@pytest.mark.slow
+def test_processes_on_the_cpu_see_no_gpu():
+    assert together(2, visible_gpus) == [("", 0)] * 2
+
+
+def stopped_second(ready):
+    """Be a process that is not the first, and was stopped."""
+    distributed.is_first = lambda: False
+
+    def stop():
+        ready.set()
+        raise Stopped("stopped by SIGUSR1", 75)
+
+    launch._as_one_of_many(stop)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_ended_while_the_first_speaks_keeps_its_exit_code():
+    ready = CONTEXT.Event()
+    process = CONTEXT.Process(target=stopped_second, args=(ready,))
+    process.start()
+    assert ready.wait(60)
+    time.sleep(0.5)  # of the 4 s that it waits for
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(2)
+    assert process.exitcode == 75
 
 
 def with_a_stop(out, at, rank):
