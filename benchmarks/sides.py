@@ -59,6 +59,7 @@ def as_the_command(recipe: str, folder: Path, out: Path, device: torch.device, d
 
     return {
         "train": partial(seconds, ours.some_iterations(run, ITERATIONS), device),
+        "epoch": partial(seconds, ours.some_iterations(run, len(run.loaders.train)), device),
         "bare": partial(seconds, ours.bare_step(run, ITERATIONS), device),
         "images": lambda: ITERATIONS * run.loaders.batch,
         "precision": lambda: run.precision,

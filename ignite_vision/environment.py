@@ -215,8 +215,8 @@ def tune_processor() -> None:
     """Set this process up to compute fast on a CPU: before the first tensor, since threads inherit it.
 
     Numbers below 1e-38 count as 0, as on a GPU: Adam's averages for weights without gradients, those of dead units,
-    fade into such numbers and stay there, and a CPU multiplies them many times slower. An iteration of fashion_mnist
-    takes a sixth less, of cifar10 a tenth.
+    fade into such numbers and stay there, and a CPU multiplies them many times slower (`python -m benchmarks --only
+    small` has the difference).
     """
     keep_freed_memory()
     torch.set_flush_denormal(True)

@@ -104,7 +104,7 @@ class TrainingSums:
         self.images += len(output["y"])
 
     def _count(self) -> None:
-        """Count what is right in several batches: one by one that is a hundredth of a small network's iteration."""
+        """Count what is right in several batches: at once: a small network's iteration has little else to wait for."""
         if self.uncounted:
             y_pred, y = map(torch.cat, zip(*self.uncounted, strict=True))
             self.correct += (y_pred.argmax(1) == y).sum()

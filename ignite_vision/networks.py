@@ -46,7 +46,7 @@ def digits_cnn(num_classes: int) -> nn.Sequential:
 
 
 def _block(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
-    # pooled before ReLU: the same numbers to the bit, also backward, from a quarter of the work (5 % of an iteration)
+    # pooled before ReLU: the same numbers to the bit, also backward, from a quarter of the work
     return [nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.MaxPool2d(2), nn.ReLU()]
 
 
