@@ -104,7 +104,7 @@ class TrainingSums:
         self.images += len(output["y"])
 
     def _count(self) -> None:
-        """Count what is right in several batches: at once: a small network's iteration has little else to wait for."""
+        """Count what is right in several batches at once: four operations for each would slow small networks."""
         if self.uncounted:
             y_pred, y = map(torch.cat, zip(*self.uncounted, strict=True))
             self.correct += (y_pred.argmax(1) == y).sum()
