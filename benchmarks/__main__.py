@@ -30,9 +30,11 @@ from torchvision import models as zoo
 from benchmarks import ours, tutorials
 from benchmarks.clock import Row, ratios, ratios_of, seconds
 from benchmarks.sides import Side, as_lightning, as_the_command, as_the_tutorial
-from ignite_vision import datasets, environment
-from ignite_vision.sources import Decoded
-from ignite_vision.splits import ImageFiles
+from ignite_vision import datasets
+from ignite_vision.data.containers import ImageFiles
+from ignite_vision.loading.sources import Decoded
+from ignite_vision.system import environment
+from ignite_vision.system.device import pick_precision
 
 EPOCHS = 3  # of the tutorial's passes that are run to their end
 TIMED_IMAGES = 96  # of the tutorial's pass over photographs, which is then multiplied
@@ -190,7 +192,7 @@ def forward(_data: Path, _scratch: Path, device: torch.device) -> list[Row]:
     """Evaluation passes of torchvision's models against plain fp32 NCHW."""
     rows = []
     images = torch.rand(32, 3, 224, 224, device=device)
-    precision = environment.pick_precision("auto", device)
+    precision = pick_precision("auto", device)
     for name, target in FORWARD.items():
         plain = zoo.get_model(name, weights=None).eval().to(device)
         fast = ours.forward_as_ours(copy.deepcopy(plain), images, precision)
@@ -260,7 +262,7 @@ def call(arguments: list[str], environ: dict[str, str]) -> None:
 
 def table(lines: list[str], device: torch.device) -> str:
     """Return the Markdown page."""
-    facts = environment.record(device, environment.pick_precision("auto", device))
+    facts = environment.record(device, pick_precision("auto", device))
     versions = ", ".join(f"{name} {facts['versions'][name]}" for name in ("python", "torch", "torchvision"))
     head = [
         f"# {facts['processor']}, {facts['threads']} threads, {datetime.date.today()}",

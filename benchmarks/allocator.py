@@ -12,7 +12,8 @@ import torch
 from torchvision import models as zoo
 
 from benchmarks.ours import forward_as_ours
-from ignite_vision.environment import keep_freed_memory, pick_precision
+from ignite_vision.system.device import pick_precision
+from ignite_vision.system.process import keep_freed_memory
 
 
 def main() -> None:

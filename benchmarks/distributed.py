@@ -19,16 +19,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from ignite_vision import Recipe, Splits, distributed, saving
-from ignite_vision.engines import forward_in, prepare_training
-from ignite_vision.environment import tune_processor
-from ignite_vision.handlers import count_training
+from ignite_vision import Recipe, Splits
+from ignite_vision.data.containers import ArrayImages
 from ignite_vision.prepare import Options, prepare
-from ignite_vision.recipe import LoadedRecipe
-from ignite_vision.saving import save_checkpoints
-from ignite_vision.signals import StopFlag
-from ignite_vision.splits import ArrayImages
-from ignite_vision.training import build, watch
+from ignite_vision.recipe_files import LoadedRecipe
+from ignite_vision.system import distributed
+from ignite_vision.system.process import tune_processor
+from ignite_vision.system.signals import StopFlag
+from ignite_vision.training import build, saving, watch
+from ignite_vision.training.engines import forward_in, prepare_training
+from ignite_vision.training.handlers import count_training
+from ignite_vision.training.saving import save_checkpoints
 
 MODEL, SIDE = os.environ.get("MODEL", "densenet121"), int(os.environ.get("SIDE", "160"))  # pixels
 BATCH = 32

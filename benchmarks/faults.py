@@ -217,9 +217,10 @@ def page(table: dict[Work, Tally]) -> str:
     """Return the Markdown page."""
     import torch
 
-    from ignite_vision import environment
+    from ignite_vision.system import environment
+    from ignite_vision.system.device import pick_precision
 
-    facts = environment.record(torch.device("cpu"), environment.pick_precision("auto", torch.device("cpu")))
+    facts = environment.record(torch.device("cpu"), pick_precision("auto", torch.device("cpu")))
     versions = ", ".join(f"{name} {facts['versions'][name]}" for name in ("python", "torch", "pytorch-ignite"))
     everything = Tally(
         sum(row.runs for row in table.values()),

@@ -14,16 +14,16 @@ from torchvision.transforms.v2.functional import resize
 
 from benchmarks.clock import seconds
 from benchmarks.tutorials import AsPictures
-from ignite_vision.engines import forward_in, prepare_training
-from ignite_vision.evaluation import predict_split
-from ignite_vision.features import settle, source_of
-from ignite_vision.handlers import count_training
-from ignite_vision.loaders import eval_batch
+from ignite_vision.evaluation.predictions import predict_split
+from ignite_vision.loading.batches import eval_batch
+from ignite_vision.loading.features import settle, source_of
+from ignite_vision.loading.sources import Resident
 from ignite_vision.prepare import Options, prepare
-from ignite_vision.recipe import load
-from ignite_vision.run import Run
-from ignite_vision.sources import Resident
+from ignite_vision.recipe_files import load
 from ignite_vision.training import build
+from ignite_vision.training.engines import forward_in, prepare_training
+from ignite_vision.training.handlers import count_training
+from ignite_vision.training.run import Run
 
 
 def quiet(_line: str) -> None:

@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ignite_vision.checkpoint import steps
 from ignite_vision.prepare import Options, prepare
-from ignite_vision.recipe import load
-from ignite_vision.run import write_settings
-from ignite_vision.saving import SAVE_SHARE, save_checkpoints
+from ignite_vision.recipe_files import load
 from ignite_vision.training import build
+from ignite_vision.training.checkpoint import steps
+from ignite_vision.training.saving import SAVE_SHARE, save_checkpoints
+from ignite_vision.training.settings import write_settings
 
 SAVES = 7
 

@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from benchmarks import ours, peers, tutorials
 from benchmarks.clock import seconds
-from ignite_vision.environment import tune_processor
+from ignite_vision.system.process import tune_processor
 
 ITERATIONS = 200
 

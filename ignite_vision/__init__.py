@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ignite_vision._version import __version__
 
 if TYPE_CHECKING:
+    from ignite_vision.data.splits import Splits
     from ignite_vision.recipe import Recipe
-    from ignite_vision.splits import Splits
 
 __all__ = ["Recipe", "Splits", "__version__"]
 
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
         return Recipe
     if name == "Splits":
-        from ignite_vision.splits import Splits
+        from ignite_vision.data.splits import Splits
 
         return Splits
     raise AttributeError(f"module 'ignite_vision' has no attribute '{name}'")

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch.nn import functional as F
 
-from ignite_vision.preprocessing import center_crop
+from ignite_vision.data.preprocessing import center_crop
 
 Operation = Callable[..., torch.Tensor]
 

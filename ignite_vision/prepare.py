@@ -10,16 +10,26 @@ from typing import Any
 
 import torch
 
-from ignite_vision import datasets, distributed, environment, models
+from ignite_vision import datasets
+from ignite_vision.data.containers import ArrayImages, ImageFiles
+from ignite_vision.data.preprocessing import Preprocessing
+from ignite_vision.data.splits import Splits, cut
+from ignite_vision.data.splits_csv import apply_csv
 from ignite_vision.errors import UserError
-from ignite_vision.history import History
-from ignite_vision.loaders import default_workers
-from ignite_vision.preprocessing import Preprocessing
+from ignite_vision.loading.sources import canvas_of
+from ignite_vision.loading.workers import default_workers
+from ignite_vision.models import families as models
+from ignite_vision.models.head import freeze
 from ignite_vision.randomness import Purpose, seed_everything
-from ignite_vision.recipe import LoadedRecipe, Recipe, override
-from ignite_vision.run import Run, default_directory, is_run, read_settings
-from ignite_vision.sources import canvas_of
-from ignite_vision.splits import ArrayImages, ImageFiles, Splits, apply_csv, cut
+from ignite_vision.recipe import Recipe, override
+from ignite_vision.recipe_files import LoadedRecipe
+from ignite_vision.run_directory import default_directory, is_run, read_settings
+from ignite_vision.system import device as device_module
+from ignite_vision.system import distributed
+from ignite_vision.system.files import data_home
+from ignite_vision.system.nvidia import look_for_nvidia, unused_gpu
+from ignite_vision.training.history import History
+from ignite_vision.training.run import Run
 
 # Without pretrained weights images are mapped from [0, 1] to [-1, 1]: ImageNet's statistics mean nothing there.
 HALF = 0.5
@@ -54,9 +64,11 @@ def prepare(
     given, data_name = load_data(recipe, data)
     directory = options.out or default_directory(loaded, recipe, data_name)
     before = recorded_environment(directory)
-    precision = distributed.agree(lambda: environment.pick_precision(before.get("precision", recipe.precision), device))
+    precision = distributed.agree(
+        lambda: device_module.pick_precision(before.get("precision", recipe.precision), device)
+    )
     if options.deterministic or before.get("deterministic"):
-        environment.make_deterministic()
+        device_module.make_deterministic()
     splits = split(recipe, given, directory)
     preprocessing = preprocessing_of(recipe, splits)
     seed_everything(recipe.seed, Purpose.INIT)
@@ -65,7 +77,7 @@ def prepare(
         if device.type != "cuda":
             raise UserError("sync_bn needs GPUs", next_step="Use --set sync_bn=false, or --device cuda.")
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    frozen = models.freeze(model, recipe.trainable)
+    frozen = freeze(model, recipe.trainable)
     return Run(
         loaded=loaded,
         recipe=recipe,
@@ -91,8 +103,8 @@ def prepare(
 
 def pick_device(name: str, say: Callable[[str], None]) -> torch.device:
     """The device to use, and a line when `auto` has to leave an NVIDIA GPU idle."""
-    device = environment.pick_device(name)
-    idle = environment.unused_gpu(environment.look_for_nvidia()) if name == "auto" else None
+    device = device_module.pick_device(name)
+    idle = unused_gpu(look_for_nvidia()) if name == "auto" else None
     if idle:
         say(f"warning: on the CPU: {idle}")
     return device
@@ -116,7 +128,7 @@ def data_folder(loaded: LoadedRecipe, recipe: Recipe, options: Options) -> Path:
             "this recipe trains on a folder of images",
             next_step=f"ignite-vision run {loaded.spec} --data DIR",
         )
-    return environment.data_home() / data_set_name(recipe)
+    return data_home() / data_set_name(recipe)
 
 
 def data_set_name(recipe: Recipe) -> str:

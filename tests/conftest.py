@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from ignite_vision import Recipe, Splits
-from ignite_vision.environment import tune_processor
+from ignite_vision.data.containers import ArrayImages
 from ignite_vision.prepare import Options, prepare
-from ignite_vision.recipe import LoadedRecipe
-from ignite_vision.splits import ArrayImages
+from ignite_vision.recipe_files import LoadedRecipe
+from ignite_vision.system.process import tune_processor
 
 torch.set_num_threads(2)
 tune_processor()  # as the command does

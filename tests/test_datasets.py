@@ -18,16 +18,9 @@ import torchvision
 from PIL import Image
 
 from ignite_vision import datasets
-from ignite_vision.datasets import (
-    caltech256,
-    cifar10,
-    digits,
-    fashion_mnist,
-    stanford_dogs,
-    torchvision_dataset,
-)
+from ignite_vision.data.containers import DatasetImages, ImageFiles
+from ignite_vision.datasets import caltech256, cifar10, digits, fashion_mnist, stanford_dogs, torchvision_dataset
 from ignite_vision.errors import UserError
-from ignite_vision.splits import DatasetImages, ImageFiles
 
 CATEGORIES = ("001.ak47", "002.american-flag", "257.clutter")
 BREEDS = ("n02085620-Chihuahua", "n02089078-black-and-tan_coonhound", "n02099267-flat-coated_retriever")

@@ -7,7 +7,7 @@ import pytest
 from ignite_vision import datasets
 from ignite_vision.errors import UserError
 from ignite_vision.prepare import Options, prepare
-from ignite_vision.recipe import load
+from ignite_vision.recipe_files import load
 
 
 def prepared(spec, folder=None, **overrides):
@@ -32,7 +32,7 @@ def test_a_torchvision_model_gets_three_channels_and_its_minimum():
 @pytest.mark.parametrize("model", ["resnet18", "squeezenet1_1", pytest.param("vgg11", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_any_model_and_optimizer_go_with_digits(model, optimizer):
-    from ignite_vision.results import rehearse
+    from ignite_vision.jobs import rehearse
 
     assert "went through" in rehearse(prepared("digits", model=model, optimizer=optimizer, lr=0.01))
 
@@ -109,7 +109,7 @@ def test_a_trained_model_is_evaluated_without_the_weights_that_it_began_with(ima
     import torch
     from torchvision import models
 
-    from ignite_vision.results import evaluate_run, train_and_evaluate
+    from ignite_vision.jobs import evaluate_run, train_and_evaluate
 
     path = tmp_path / "w.pth"
     torch.save(models.squeezenet1_1().state_dict(), path)

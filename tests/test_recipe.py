@@ -9,7 +9,8 @@ import pytest
 from ignite_vision import Recipe, datasets
 from ignite_vision.augment import RandomHorizontalFlip
 from ignite_vision.errors import UserError
-from ignite_vision.recipe import describe, digest, fields_of, load, load_again, override
+from ignite_vision.recipe import describe, digest, fields_of, override
+from ignite_vision.recipe_files import load, load_again
 
 
 def tiny(**changes):
@@ -165,7 +166,7 @@ def test_importing_every_recipe_does_nothing_but_define(monkeypatch):
         raise AssertionError("a recipe built something while it was imported")
 
     monkeypatch.setattr(torch.nn.Module, "__init__", refuse)
-    from ignite_vision import catalogue
+    from ignite_vision import recipe_files as catalogue
 
     for name in catalogue.names():
         sys.modules.pop(f"ignite_vision.recipes.{name}", None)

@@ -1,0 +1,143 @@
+"""How an image becomes what the model sees: data, applied by one set of functions everywhere.
+
+decode -> short side to `resize`, centre square (uint8: what a cache holds) -> [augmentation] -> crop -> normalise
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import torch
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from ignite_vision.errors import UserError
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """channels: 1 or 3. resize, crop: pixels. mean, std: per channel, of values in [0,1]."""
+
+    channels: int
+    resize: int
+    crop: int
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(map(float, self.mean)))
+        object.__setattr__(self, "std", tuple(map(float, self.std)))
+        if self.channels not in (1, 3):
+            raise UserError(f"preprocessing wants 1 or 3 channels, not {self.channels}")
+        if not 1 <= self.crop <= self.resize:
+            raise UserError(f"preprocessing crops {self.crop} pixels from {self.resize}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise UserError(f"no interpolation '{self.interpolation}'", next_step=f"One of {INTERPOLATIONS}.")
+        if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
+            raise UserError(f"preprocessing wants {self.channels} means and standard deviations above 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-plain values; `from_dict` reads them."""
+        return {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
+        """Inverse of `to_dict`."""
+        return cls(**values)
+
+
+def from_weights(weights: Any) -> Preprocessing:
+    """Return the preprocessing that a member of torchvision's weights enumerations was trained for."""
+    preset = weights.transforms()
+    return Preprocessing(
+        channels=len(preset.mean),
+        resize=preset.resize_size[0],
+        crop=preset.crop_size[0],
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+
+
+def canvas(image: torch.Tensor, preprocessing: Preprocessing, size: int) -> torch.Tensor:
+    """Short side to `resize`, antialiased, then the centre square. (...,C,H,W) uint8 -> (...,c,size,size) uint8.
+
+    crop <= size <= resize, and `center_crop` of it to `crop` is the same window whatever the size: torchvision's. RGB
+    becomes grey (luminance) for a model of one channel; grey stays grey here and is repeated by `normalize`. An image
+    of this size is passed through.
+    """
+    if preprocessing.channels == 1 and image.shape[-3] == 3:
+        image = F.rgb_to_grayscale(image)
+    if image.shape[-2:] == (size, size) and size == preprocessing.resize:
+        return image
+    if min(image.shape[-2:]) != preprocessing.resize:
+        mode = InterpolationMode(preprocessing.interpolation)
+        image = F.resize(_middle(image), [preprocessing.resize], interpolation=mode, antialias=True)
+    # rounding twice (to this size, then to the crop) would be a pixel off for a third of all sizes
+    inner = _margin(size, preprocessing.crop)
+    top, left = (_margin(side, preprocessing.crop) - inner for side in image.shape[-2:])
+    return image[..., top : top + size, left : left + size]
+
+
+def _margin(side: int, size: int) -> int:
+    """Pixels before the centre, with torchvision's rounding."""
+    return round((side - size) / 2)
+
+
+def _middle(image: torch.Tensor, most: int = 8) -> torch.Tensor:
+    """Cut the long side to at most 8 times the short one: a 60000x1 image would grow to gigabytes otherwise.
+
+    Only the centre square survives anyway; an even number of pixels goes, so that the centre stays where it is.
+    """
+    height, width = image.shape[-2:]
+    longest = most * min(height, width)
+    if max(height, width) <= longest:
+        return image
+    cut = (max(height, width) - longest) // 2
+    return image[..., cut : height - cut, :] if height > width else image[..., cut : width - cut]
+
+
+def center_crop(images: torch.Tensor, size: int) -> torch.Tensor:
+    """(...,H,W) -> (...,size,size) from the centre: a view."""
+    top, left = (_margin(side, size) for side in images.shape[-2:])
+    return images[..., top : top + size, left : left + size]
+
+
+def normalize(images: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """(x / 255 - mean) / std. (N,C,H,W) uint8 -> (N,channels,H,W) float32 in channels_last; grey is repeated."""
+    scale, shift = _scale_and_shift(preprocessing, images.shape[-1], images.device)
+    pixels = images.expand(-1, preprocessing.channels, -1, -1).contiguous(memory_format=torch.channels_last)
+    return pixels.to(torch.float32).mul_(scale).add_(shift)
+
+
+@functools.lru_cache(maxsize=16)
+def _scale_and_shift(
+    preprocessing: Preprocessing, width: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(1,channels,1,width) float32 in channels_last each, kept on the device: 1 / 255 / std and -mean / std.
+
+    A whole row, since the CPU vectorises along it: twice as fast as three numbers for each pixel.
+    """
+    with torch.inference_mode(False):  # kept for training as well
+        mean = torch.tensor(preprocessing.mean, device=device).view(1, -1, 1, 1).expand(-1, -1, 1, width)
+        std = torch.tensor(preprocessing.std, device=device).view(1, -1, 1, 1).expand(-1, -1, 1, width)
+        scale, shift = 1 / (255 * std), -mean / std
+        last = torch.channels_last
+        return scale.contiguous(memory_format=last), shift.contiguous(memory_format=last)
+
+
+@dataclasses.dataclass(frozen=True)
+class Canvas:
+    """How an image becomes a square of uint8: what a cache holds. size: pixels per side."""
+
+    preprocessing: Preprocessing
+    size: int
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """(C,H,W) or (N,C,H,W) uint8 -> (...,c,size,size) uint8."""
+        return canvas(image, self.preprocessing, self.size)

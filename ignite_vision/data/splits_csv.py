@@ -1,0 +1,126 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ignite_vision.data.containers import Images, sizes
+from ignite_vision.data.splits import NAMES, Splits, _repeated
+from ignite_vision.errors import UserError
+
+HEADER = ("path", "class", "split", "bytes")
+
+
+def write_csv(splits: Splits, path: Path) -> None:
+    """Write path, class, split and size of what `cut` returned: a row per image, train then val then test. Atomic.
+
+    The size is in bytes, and empty for what is no file.
+
+    UTF-8; undecodable bytes of file names stay as they are (surrogateescape). UserError if two ids are equal.
+    """
+    if twice := _called_the_same(splits):
+        raise UserError(f"two images are called '{twice}'", next_step="Give each ArrayImages its own name.")
+    # unquoted before Python 3.13, and read as the row's end
+    bare = any("\r" in "".join(key) for key in _all_named(splits))
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        quoting: Any = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
+        writer = csv.writer(file, lineterminator="\n", quoting=quoting)
+        writer.writerow(HEADER)
+        writer.writerows(_rows(splits))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _all_named(splits: Splits) -> Iterator[tuple[str, str]]:
+    """(id, class name) of every image. Made when asked for: a million of them would take 200 MB."""
+    return itertools.chain.from_iterable(_named(getattr(splits, name), splits.classes) for name in NAMES)
+
+
+def _rows(splits: Splits) -> Iterator[tuple[str, str, str, str]]:
+    """(id, class name, split, bytes) of every image."""
+    for name in NAMES:
+        images = getattr(splits, name)
+        for key, size in zip(_named(images, splits.classes), sizes(images), strict=True):
+            yield (*key, name, size)
+
+
+def _called_the_same(splits: Splits) -> str | None:
+    """Return an id that two images have: by 64-bit hashes, and by the ids themselves only if two of these agree."""
+    hashes = np.sort(np.fromiter((hash(sample) for sample, _ in _all_named(splits)), dtype=np.int64))
+    same = (hashes[1:] == hashes[:-1]).any()
+    return _repeated([sample for sample, _ in _all_named(splits)]) if same else None
+
+
+def _named(images: Images, classes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(id, class name) of every image."""
+    for i, target in enumerate(images.targets.tolist()):
+        yield images.sample_id(i), classes[target]
+
+
+def resized(splits: Splits, path: Path) -> list[str]:
+    """What has another size than splits.csv says, as `'cats/1.jpg': 1,200 -> 1,300 bytes`. splits: as restored."""
+    before = {sample: size for sample, _, _, size in _read_csv(path)}
+    found = []
+    for name in NAMES:
+        images = getattr(splits, name)
+        for i, size in enumerate(sizes(images)):
+            old = before.get(images.sample_id(i), "")
+            if old.isdigit() and size != old:
+                found.append(f"'{images.sample_id(i)}': {int(old):,} -> {int(size):,} bytes")
+    return found
+
+
+def apply_csv(splits: Splits, path: Path) -> Splits:
+    """Restore exactly the splits that `write_csv` wrote. splits: the data function's, uncut.
+
+    Never cuts anew. UserError if images vanished, appeared or changed class since then.
+    """
+    pools = {name: splits.train if getattr(splits, name) is None else getattr(splits, name) for name in NAMES}
+    places = {
+        pool: {key: i for i, key in enumerate(_named(pool, splits.classes))} for pool in dict.fromkeys(pools.values())
+    }
+    gone: list[str] = []
+    found: dict[str, list[int]] = {name: [] for name in NAMES}
+    for sample, label, name, _ in _read_csv(path):
+        place = places[pools[name]].pop((sample, label), None)
+        if place is None:
+            gone.append(sample)
+        else:
+            found[name].append(place)
+    new = [sample for place in places.values() for sample, _ in place]  # what no row has taken
+    if gone or new:
+        raise _changed(gone, new, path)
+    restored: dict[str, Any] = {name: pool.subset(found[name]) for name, pool in pools.items()}
+    return dataclasses.replace(splits, **restored)
+
+
+def _changed(gone: list[str], new: list[str], path: Path) -> UserError:
+    """Say what is no longer as splits.csv has it; an image that changed its class is both gone and new."""
+    counts = [f"{len(ids)} {what}, the first '{ids[0]}'" for what, ids in (("gone", gone), ("new", new)) if ids]
+    hint = "The data changed since this run began. Restore it, or start a new run with --out."
+    return UserError(f"not the images of this run: {'; '.join(counts)}", path, hint)
+
+
+def _read_csv(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """(id, class, split, bytes) of every row. UserError if the file is damaged."""
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            if next(reader, None) != list(HEADER):
+                raise ValueError(f"its first line is not {','.join(HEADER)}")
+            for sample, label, name, size in reader:
+                if name not in NAMES:
+                    raise ValueError(f"no split '{name}'")
+                yield sample, label, name, size
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"cannot read the splits: {error}", path, "Restore the file from a copy.") from error

@@ -1,0 +1,94 @@
+"""The loss and accuracy curves of a run, as one SVG file that any browser shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from ignite_vision.system.files import write_atomically
+from ignite_vision.training.history import EpochRow
+
+WIDTH, HEIGHT, LEFT, TOP = 360, 220, 56, 40  # pixels: of a panel's plot, and the room around it
+
+
+@dataclasses.dataclass(frozen=True)
+class Tick:
+    """A labelled place on an axis, in pixels."""
+
+    at: float
+    label: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One plot: where it is, its ticks, and its lines as SVG point lists."""
+
+    title: str
+    x: float
+    xticks: list[Tick]
+    yticks: list[Tick]
+    train: str
+    val: str
+    best: tuple[float, float] | None
+
+
+def write_curves(rows: Sequence[EpochRow], path: Path, title: str) -> None:
+    """Draw loss and accuracy of train and validation over the epochs; a ring marks the best epoch."""
+    panels = [panel(rows, "loss", LEFT), panel(rows, "accuracy", 2 * LEFT + WIDTH)]
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("ignite_vision.report", "."), autoescape=True)
+    svg = environment.get_template("curves.svg").render(
+        panels=panels, title=title, top=TOP, width=WIDTH, height=HEIGHT, total_width=3 * LEFT + 2 * WIDTH - 20
+    )
+    write_atomically(path, svg + "\n")
+
+
+def panel(rows: Sequence[EpochRow], what: str, x: float) -> Panel:
+    """Lay out one plot of `what` ("loss" or "accuracy")."""
+    train = [getattr(row, f"train_{what}") for row in rows]
+    val = [getattr(row, f"val_{what}") for row in rows]
+    epochs = [row.epoch for row in rows]
+    values = nice_ticks(*extent([*train, *val]))
+    low, high = values[0], values[-1]
+    first, last = epochs[0], max(epochs[-1], epochs[0] + 1)
+
+    def across(epoch: float) -> float:
+        return x + WIDTH * (epoch - first) / (last - first)
+
+    def down(value: float) -> float:
+        return TOP + HEIGHT * (high - value) / (high - low)
+
+    def line(series: list[float]) -> str:
+        return " ".join(
+            f"{across(e):.1f},{down(v):.1f}" for e, v in zip(epochs, series, strict=True) if math.isfinite(v)
+        )
+
+    best = next((i for i in reversed(range(len(rows))) if rows[i].best), None)
+    return Panel(
+        title=what,
+        x=x,
+        xticks=[Tick(across(e), f"{e:g}") for e in nice_ticks(first, last) if first <= e <= last and e == int(e)],
+        yticks=[Tick(down(v), f"{v:g}") for v in values],
+        train=line(train),
+        val=line(val),
+        best=None if best is None or not math.isfinite(val[best]) else (across(epochs[best]), down(val[best])),
+    )
+
+
+def extent(values: Sequence[float]) -> tuple[float, float]:
+    """Smallest and largest finite value."""
+    finite = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
+    return min(finite), max(finite)
+
+
+def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers that cover [low, high], some five of them (Heckbert, Graphics Gems 1990)."""
+    span = (high - low) or abs(high) or 1.0
+    raw = span / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(k * step, 10) for k in range(first, max(last, first + 1) + 1)]

@@ -1,0 +1,230 @@
+"""The one reader, on every kind of file that people have."""
+
+import io
+import os
+import random
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from ignite_vision.data.images import MAX_BYTES, MAX_PIXELS, decode, read_image
+from ignite_vision.errors import UserError
+
+RANDOM = np.random.default_rng(0)
+RGB = Image.fromarray(np.kron(RANDOM.integers(0, 255, (5, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8))  # 64x40
+RAMP = np.linspace(0, 65535, 40 * 64).reshape(40, 64).astype(np.uint16)
+
+
+def encoded(image, kind, **options):
+    """Return an image as the bytes of a file."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def pixels(image):
+    return torch.from_numpy(np.array(image.convert("RGB"))).movedim(-1, 0)
+
+
+def png(pixels, depth, colour, *, size=None, transparent=b""):
+    """Return a PNG of a kind that Pillow does not write. colour: 0 grey, 2 RGB. transparent: its tRNS chunk."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width = size or pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(f">u{depth // 8}").tobytes() for row in pixels)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    between = chunk(b"tRNS", transparent) if transparent else b""
+    return b"\x89PNG\r\n\x1a\n" + header + between + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_has_pillows_pixels(mode):
+    data = encoded(RGB.convert(mode), "JPEG")
+    assert decode(data, "x").equal(pixels(Image.open(io.BytesIO(data))))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP", "JPEG"])
+def test_every_format_gives_rgb(kind):
+    exact = kind not in ("GIF", "WEBP", "JPEG")
+    image = decode(encoded(RGB, kind), "x")
+    assert (image.shape, image.dtype) == ((3, 40, 64), torch.uint8)
+    assert (image.float() - pixels(RGB).float()).abs().mean() < (0.01 if exact else 12)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr"])
+def test_every_mode_gives_rgb(mode):
+    kind = {"CMYK": "JPEG", "YCbCr": "JPEG"}.get(mode, "PNG")
+    image = decode(encoded(RGB.convert(mode), kind), "x")
+    assert image.shape == (3, 40, 64)
+    if mode not in ("1", "P"):
+        near = pixels(RGB.convert("L") if mode in ("L", "LA") else RGB)
+        assert (image.float() - near.float()).abs().mean() < 9
+
+
+def test_a_16_bit_png_keeps_its_contrast():
+    image = decode(encoded(Image.fromarray(RAMP), "PNG"), "x")
+    assert image.min() == 0 and image.max() == 255
+    assert image.float().mean().item() == pytest.approx(127.5, abs=0.5)
+
+
+def test_a_16_bit_png_in_colour_is_8_bits_too():
+    image = decode(png(np.stack([RAMP, RAMP[::-1], RAMP], axis=-1), 16, 2), "x")
+    assert image.dtype == torch.uint8
+    assert (image[0].float() - torch.from_numpy(RAMP / 257)).abs().max() <= 1
+
+
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_a_16_bit_tiff_of_either_byte_order_keeps_its_contrast(order):
+    image = decode(encoded(Image.fromarray(RAMP.astype(order)), "TIFF"), "x")
+    assert (image[0].float() - torch.from_numpy(RAMP / 257)).abs().max() <= 0.5
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 1000), (280, 300), (-1, 1)])
+def test_a_float_tiff_keeps_its_contrast(low, high):
+    image = decode(encoded(Image.fromarray((RAMP / 65535 * (high - low) + low).astype(np.float32)), "TIFF"), "x")
+    assert image.min() == 0 and image.max() == 255
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_pixel_that_is_no_number_is_black_and_harms_no_other(value):
+    ramp = (RAMP / 65535).astype(np.float32)
+    ramp[20, 30] = value
+    image = decode(encoded(Image.fromarray(ramp), "TIFF"), "x")
+    assert image[0, 20, 30] == 0 and image[0, 20, 31] > 100 and image.max() == 255
+
+
+def test_a_constant_float_tiff_is_one_colour():
+    assert decode(encoded(Image.new("F", (4, 4), 7.0), "TIFF"), "x").unique().numel() == 1
+
+
+def test_what_is_transparent_is_white():
+    hidden = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert (decode(encoded(hidden, "PNG"), "x") == 255).all()
+    assert (decode(png(np.zeros((4, 4)), 8, 0, transparent=bytes(2)), "x") == 255).all()
+    palette = RGB.convert("P")
+    assert decode(encoded(palette, "PNG", transparency=palette.getpixel((0, 0))), "x")[:, 0, 0].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_exif_orientation_is_applied(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = decode(encoded(RGB, kind, exif=exif), "x")
+    expected = pixels(ImageOps.exif_transpose(Image.open(io.BytesIO(encoded(RGB, kind, exif=exif)))))
+    assert image.shape == expected.shape
+    assert (image.float() - expected.float()).abs().mean() < 4
+
+
+def test_an_animation_is_its_first_frame():
+    other = Image.new("RGB", RGB.size)
+    image = decode(encoded(RGB, "GIF", save_all=True, append_images=[other]), "x")
+    assert image.shape == (3, 40, 64) and image.float().mean() > 30
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9])
+def test_a_file_that_is_cut_off_is_an_error_that_names_it(kind, share):
+    data = encoded(RGB, kind)
+    with pytest.raises(UserError, match=r"cannot read image: .*\(some/file\)\. Remove it or replace it\."):
+        decode(data[: int(len(data) * share)], "some/file")
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>not found</html>", os.urandom(500), b"\xff\xd8\xff" + bytes(50)])
+def test_what_is_no_image_is_an_error(data):
+    with pytest.raises(UserError, match="cannot read image"):
+        decode(data, "x")
+
+
+# of files that are still read in spite of the damage Pillow warns
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
+def test_a_damaged_file_is_read_or_refused_and_ends_no_process(kind):
+    """Torchvision's PNG decoder dies of a segmentation fault here, hence Pillow's."""
+    data, draw = encoded(RGB, kind), random.Random(0)
+    for _ in range(200):
+        damaged = bytearray(data)
+        damaged[draw.randrange(draw.choice([60, len(data)]))] ^= 1 << draw.randrange(8)
+        try:
+            image = decode(bytes(damaged), "x")
+        except UserError:
+            continue
+        assert (image.dtype, image.shape[0]) == (torch.uint8, 3)
+
+
+def test_the_reason_names_no_line_of_anybodys_source():
+    data = encoded(RGB, "JPEG")
+    with pytest.raises(UserError) as failure:
+        decode(data[: len(data) // 2], "x")
+    assert ".cpp" not in str(failure.value)
+    assert "the file is cut off" in str(failure.value)
+
+
+def test_a_bomb_is_refused_from_its_header():
+    bomb = encoded(Image.new("1", (13000, 13000)), "PNG")
+    assert len(bomb) < 30_000
+    with pytest.raises(UserError, match=f"13000x13000 is more than {MAX_PIXELS:,} pixels"):
+        decode(bomb, "x")
+
+
+def test_a_bomb_beyond_pillows_own_limit_is_refused_as_well():
+    with pytest.raises(UserError, match=f"more than {MAX_PIXELS:,} pixels"):
+        decode(png(np.zeros((1, 1, 3)), 8, 2, size=(60000, 60000)), "x")
+
+
+@pytest.mark.parametrize("before", [b"", b"\xff", b"\x00\x11"], ids=["plain", "fill bytes", "stray bytes"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"x" * 999}], ids=str)
+def test_a_jpeg_is_the_same_whatever_lies_between_its_segments_and_a_bomb_is_refused(before, options):
+    data = encoded(RGB, "JPEG", **options)
+    frame = next(place for place in range(len(data)) if data[place : place + 2] in (b"\xff\xc0", b"\xff\xc2"))
+    assert decode(data[:frame] + before + data[frame:], "x").equal(decode(data, "x"))
+    bomb = data[: frame + 5] + struct.pack(">HH", 60000, 60000) + data[frame + 9 :]
+    with pytest.raises(UserError, match=f"more than {MAX_PIXELS:,} pixels"):
+        decode(bomb[:frame] + before + bomb[frame:], "x")
+
+
+def test_a_film_under_a_wrong_name_is_not_loaded(tmp_path):
+    with (tmp_path / "film.jpg").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)  # sparse: takes no room
+    with pytest.raises(UserError, match="larger than"):
+        read_image(tmp_path / "film.jpg")
+
+
+def test_a_named_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(UserError, match="not a regular file"):
+        read_image(tmp_path / "pipe.jpg")
+
+
+def test_a_file_that_is_gone_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        read_image(tmp_path / "gone.jpg")
+
+
+def test_a_name_of_any_bytes_is_read_and_printed(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9\n.png")
+    path.write_bytes(encoded(RGB, "PNG"))
+    assert read_image(path).shape == (3, 40, 64)
+    path.write_bytes(b"")
+    with pytest.raises(UserError) as failure:
+        read_image(path)
+    assert str(failure.value).isprintable()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3000, 1), (1, 3000)])
+def test_odd_shapes_are_read(size):
+    assert decode(encoded(Image.new("RGB", size), "PNG"), "x").shape == (3, size[1], size[0])
+
+
+@pytest.mark.real_data
+def test_photographs_have_pillows_pixels(test_data):
+    files = sorted((test_data / "caltech256").rglob("*.jpg"))[::25]
+    assert files
+    for path in files:
+        assert read_image(path).equal(pixels(ImageOps.exif_transpose(Image.open(path))))

@@ -1,0 +1,133 @@
+"""From any image to what the model sees, the same way everywhere."""
+
+import json
+
+import pytest
+import torch
+from torchvision.models import DenseNet121_Weights, EfficientNet_B0_Weights
+from torchvision.transforms.v2 import functional as F
+
+from ignite_vision.data.preprocessing import (
+    Preprocessing,
+    _scale_and_shift,
+    canvas,
+    center_crop,
+    from_weights,
+    normalize,
+)
+from ignite_vision.errors import UserError
+
+IMAGENET = from_weights(DenseNet121_Weights.DEFAULT)
+GREY = Preprocessing(channels=1, resize=28, crop=28, mean=(0.5,), std=(0.5,))
+
+
+def photo(height, width, channels=3):
+    return torch.randint(0, 256, (channels, height, width), dtype=torch.uint8)
+
+
+def test_weights_say_their_own_preprocessing():
+    assert (IMAGENET.resize, IMAGENET.crop, IMAGENET.interpolation) == (256, 224, "bilinear")
+    assert IMAGENET.mean == (0.485, 0.456, 0.406)
+    assert from_weights(EfficientNet_B0_Weights.DEFAULT).interpolation == "bicubic"
+
+
+def test_it_survives_json():
+    assert Preprocessing.from_dict(json.loads(json.dumps(IMAGENET.to_dict()))) == IMAGENET
+
+
+@pytest.mark.parametrize("size", [(300, 400), (401, 300), (256, 256), (303, 257), (100, 130)])
+def test_the_canvas_is_torchvisions_resize_and_centre_crop(size):
+    image = photo(*size)
+    expected = F.center_crop(F.resize(image, [256], antialias=True), [224, 224])
+    assert canvas(image, IMAGENET, 224).equal(expected)
+
+
+@pytest.mark.parametrize("resize", range(20, 24))
+@pytest.mark.parametrize("crop", range(16, 20))
+def test_the_crop_of_every_canvas_is_torchvisions_whatever_is_even_or_odd(resize, crop):
+    preprocessing = Preprocessing(channels=3, resize=resize, crop=crop, mean=(0, 0, 0), std=(1, 1, 1))
+    for height in range(resize, resize + 5):
+        image = photo(height, resize)
+        for size in range(crop, resize + 1):
+            square = canvas(image, preprocessing, size)
+            assert square.shape == (3, size, size)
+            assert center_crop(square, crop).equal(F.center_crop(image, [crop, crop]))
+
+
+def test_an_image_eight_times_as_long_as_wide_is_still_torchvisions():
+    image = photo(30, 240)
+    expected = F.center_crop(F.resize(image, [256], antialias=True), [224, 224])
+    assert canvas(image, IMAGENET, 224).equal(expected)
+
+
+def test_a_canvas_for_random_crops_holds_the_one_for_evaluation():
+    image = photo(301, 417)
+    assert center_crop(canvas(image, IMAGENET, 256), 224).equal(canvas(image, IMAGENET, 224))
+
+
+def test_a_batch_is_treated_like_its_images():
+    images = torch.stack([photo(40, 30, 1) for _ in range(3)])
+    together = canvas(images, GREY, 28)
+    assert together.equal(torch.stack([canvas(image, GREY, 28) for image in images]))
+
+
+def test_an_image_that_fits_is_passed_through():
+    image = photo(28, 28, 1)
+    assert canvas(image, GREY, 28).data_ptr() == image.data_ptr()
+
+
+def test_colour_becomes_grey_for_a_grey_model():
+    assert canvas(photo(28, 28), GREY, 28).shape == (1, 28, 28)
+
+
+@pytest.mark.parametrize("shape", [(1, 60000), (60000, 1), (3, 50000)])
+def test_an_elongated_image_takes_little_memory(shape):
+    assert canvas(photo(*shape), IMAGENET, 224).shape == (3, 224, 224)
+
+
+def test_normalising_is_subtracting_the_mean_and_dividing_by_the_deviation():
+    images = torch.stack([photo(32, 32) for _ in range(4)])
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET.mean, IMAGENET.std))
+    out = normalize(images, IMAGENET)
+    assert torch.allclose(out, (images / 255 - mean) / std, atol=1e-5)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert out.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("channels", "width"), [(1, 28), (3, 1), (3, 33)])
+def test_normalising_works_for_every_shape(channels, width):
+    preprocessing = GREY if channels == 1 else IMAGENET
+    images = torch.randint(0, 256, (2, channels, 5, width), dtype=torch.uint8)
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    assert torch.allclose(normalize(images, preprocessing), (images / 255 - mean) / std, atol=1e-5)
+
+
+def test_what_was_first_normalised_for_inference_can_be_trained_on():
+    _scale_and_shift.cache_clear()
+    images = torch.stack([photo(8, 8)])
+    with torch.inference_mode():
+        normalize(images, IMAGENET)
+    weight = torch.ones(1, requires_grad=True)
+    (normalize(images, IMAGENET) * weight).sum().backward()
+    assert weight.grad is not None
+
+
+def test_normalising_leaves_the_batch_as_it_was():
+    images = torch.stack([photo(8, 8)])
+    before = images.clone()
+    normalize(images, IMAGENET)
+    assert images.equal(before)
+
+
+def test_grey_is_repeated_for_a_model_of_three_channels():
+    out = normalize(photo(8, 8, 1)[None], IMAGENET)
+    assert out.shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"channels": 2}, {"crop": 300}, {"crop": 0}, {"interpolation": "lanczos"}, {"std": (0.0, 1, 1)}, {"mean": (0.5,)}],
+)
+def test_nonsense_is_refused(wrong):
+    with pytest.raises(UserError, match="preprocessing|interpolation"):
+        Preprocessing(**{**IMAGENET.to_dict(), **wrong})

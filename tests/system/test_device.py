@@ -1,0 +1,24 @@
+"""TODO."""
+
+import pytest
+import torch
+
+from ignite_vision.errors import UserError
+from ignite_vision.system import device
+
+CPU = torch.device("cpu")
+
+
+def test_auto_is_a_device_that_is_there():
+    assert device.pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:63", "meta", "mps"])
+def test_a_device_that_is_not_there_is_refused_with_a_way_out(name):
+    with pytest.raises(UserError, match="cpu"):
+        device.pick_device(name)
+
+
+def test_auto_is_bf16_exactly_where_the_processor_has_it():
+    assert device.pick_precision("auto", CPU) == ("bf16" if device.has_bf16(CPU) else "fp32")
+    assert device.pick_precision("fp32", CPU) == "fp32"
