@@ -1,40 +1,40 @@
-"""From a recipe and the command's options to a Run with everything built, and nothing trained or written yet."""
+"""From a recipe and the command's options to everything that training needs, with nothing trained or written yet."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from ignite_vision import datasets
-from ignite_vision.data.containers import ArrayImages, ImageFiles
-from ignite_vision.data.preprocessing import Preprocessing
-from ignite_vision.data.splits import Splits, cut
+from ignite_vision import datasets, models
+from ignite_vision.data.preprocessing import Canvas, Preprocessing
+from ignite_vision.data.splits import NAMES, Splits, cut, fingerprint
 from ignite_vision.data.splits_csv import apply_csv
 from ignite_vision.errors import UserError
-from ignite_vision.loading.sources import canvas_of
-from ignite_vision.loading.workers import default_workers
-from ignite_vision.models import families as models
 from ignite_vision.models.head import freeze
 from ignite_vision.randomness import Purpose, seed_everything
-from ignite_vision.recipe import Recipe, override
+from ignite_vision.recipe import Recipe, digest, override
 from ignite_vision.recipe_files import LoadedRecipe
-from ignite_vision.run_directory import default_directory, is_run, read_settings
-from ignite_vision.system import device as device_module
+from ignite_vision.run_directory import FORMAT_VERSION, RunDirectory
+from ignite_vision.system import device as devices
 from ignite_vision.system import distributed
-from ignite_vision.system.files import data_home
+from ignite_vision.system.files import data_home, runs_home
 from ignite_vision.system.nvidia import look_for_nvidia, unused_gpu
-from ignite_vision.training.history import History
-from ignite_vision.training.run import Run
 
 # Without pretrained weights images are mapped from [0, 1] to [-1, 1]: ImageNet's statistics mean nothing there.
 HALF = 0.5
 CALTECH_FOLDER = "256_ObjectCategories"
 DEFAULT_RESIZE, DEFAULT_CROP = 256, 224  # pixels, for photographs of many sizes (He et al. 2016)
+MOST_WORKERS = 8  # decoding is shared, the step takes the rest
+
+Say = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,37 +51,78 @@ class Options:
     verify_data: bool = False
 
 
-def prepare(
-    loaded: LoadedRecipe, overrides: dict[str, str], options: Options, say: Callable[[str], None], load: bool = True
-) -> Run:
-    """Build data, model and preprocessing. overrides: recipe field -> text, as `--set` has them.
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How batches are read: for which device, by how many workers, and whom to tell when there is no room for them."""
 
-    load: read the pretrained weights; not needed, nor perhaps there, where a trained model takes their place.
-    """
+    device: torch.device
+    workers: int
+    say: Say
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether batches go to a GPU."""
+        return self.device.type == "cuda"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A recipe with everything that follows from it, the command and the machine. Loading and training take this."""
+
+    loaded: LoadedRecipe
+    recipe: Recipe
+    """With the command's overrides."""
+    overrides: dict[str, str]
+    options: Options
+    directory: RunDirectory
+    data: Path
+    splits: Splits
+    preprocessing: Preprocessing
+    canvas: Canvas
+    device: torch.device
+    precision: str
+    model: nn.Module
+    """On the device, in channels_last; what does not train has no gradients."""
+    frozen: list[nn.Module]
+    """Modules that stay in eval mode during training."""
+    weights: str | None
+    """Hash of the pretrained weights' content, or what says which published ones they are."""
+    reading: Reading
+    say: Say
+    """Print a line of progress or a warning, in process 0."""
+
+
+def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, say: Say) -> Prepared:
+    """Build data, model and preprocessing. overrides: recipe field -> text, as `--set` has them."""
     recipe = override(loaded.recipe, overrides)
     device = pick_device(options.device, say)
     data = data_folder(loaded, recipe, options)
     given, data_name = load_data(recipe, data)
-    directory = options.out or default_directory(loaded, recipe, data_name)
+    weights = models.weights_content(recipe.model, recipe.weights)
+    if options.out is not None:
+        directory = RunDirectory(options.out)
+    else:
+        digest_of = functools.partial(digest, recipe, weights_content=weights)
+        directory = default_directory(loaded, digest_of, given, data_name, data, say)
+        if not directory.exists():
+            refuse_old_format(loaded, overrides)
     before = recorded_environment(directory)
-    precision = distributed.agree(
-        lambda: device_module.pick_precision(before.get("precision", recipe.precision), device)
-    )
+    precision = distributed.from_first(lambda: devices.pick_precision(before.get("precision", recipe.precision), device))
     if options.deterministic or before.get("deterministic"):
-        device_module.make_deterministic()
+        devices.make_deterministic()
     splits = split(recipe, given, directory)
     preprocessing = preprocessing_of(recipe, splits)
     seed_everything(recipe.seed, Purpose.INIT)
-    model = models.build(recipe.model, len(splits.classes), recipe.weights, load)
+    model = models.build(recipe.model, len(splits.classes), recipe.weights)
     if recipe.sync_bn and distributed.count() > 1:
         if device.type != "cuda":
             raise UserError("sync_bn needs GPUs", next_step="Use --set sync_bn=false, or --device cuda.")
-        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    frozen = freeze(model, recipe.trainable)
-    return Run(
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return Prepared(
         loaded=loaded,
         recipe=recipe,
         overrides=overrides,
+        options=options,
         directory=directory,
         data=data,
         splits=splits,
@@ -89,30 +130,105 @@ def prepare(
         canvas=canvas_of(recipe, preprocessing),
         device=device,
         precision=precision,
-        workers=default_workers(device, splits.train) if options.workers is None else options.workers,
-        checkpoint_every=options.checkpoint_every,
-        keep_checkpoints=options.keep_checkpoints,
-        verify_data=options.verify_data,
+        frozen=freeze(model, recipe.trainable),
         # channels_last: the layout in which both CPUs and GPUs convolve fastest
         model=model.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
-        frozen=frozen,
-        history=History(directory / "history.jsonl"),
+        weights=weights,
+        reading=reading_for(device, options.workers, splits.train.thread_safe, say),
         say=say,
     )
 
 
-def pick_device(name: str, say: Callable[[str], None]) -> torch.device:
+def canvas_of(recipe: Recipe, preprocessing: Preprocessing) -> Canvas:
+    """Without augmentation only the centre crop is ever seen; a random crop needs what lies around it."""
+    return Canvas(preprocessing, preprocessing.resize if recipe.augment else preprocessing.crop)
+
+
+def reading_for(device: torch.device, workers: int | None, threads: bool, say: Say) -> Reading:
+    """How to read: with `workers` processes, or one per processor but no more than eight.
+
+    threads: whether threads of this process read the images. On a CPU there are no workers then: nothing is gained by
+    a process that waits for the same processors but pays for its copy of the memory (features of DenseNet-121: 37 s
+    instead of 27).
+    """
+    if workers is None:
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = 0 if device.type == "cpu" and threads else min(processors, MOST_WORKERS)
+    return Reading(device, workers, once(say))
+
+
+def once(say: Say) -> Say:
+    """Say a line only the first time: the loaders of one run meet the same obstacle."""
+    said: set[str] = set()
+
+    def say_new(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return say_new
+
+
+def default_directory(
+    loaded: LoadedRecipe, digest_of: Callable[[str], str], given: Splits, name: str, data: Path, say: Say
+) -> RunDirectory:
+    """`runs/<recipe>-<6 hex>`: the same command finds its run again, another learning rate gets another.
+
+    digest_of: the data's name -> the hex digits. A run of that name on other images stays as it is: this one gets the
+    folder's path into its digits.
+    """
+    directory = RunDirectory(runs_home() / f"{loaded.name}-{digest_of(name)}")
+    if not directory.exists():
+        return directory
+    settings = directory.read_settings()
+    if settings["data"]["folder"] == str(data) or own_splits(given, directory, settings) is not None:
+        return directory
+    other = RunDirectory(runs_home() / f"{loaded.name}-{digest_of(f'{name} in {data}')}")
+    say(f"note: {directory} is of other images, in {settings['data']['folder']}; this run is {other}")
+    return other
+
+
+def refuse_old_format(loaded: LoadedRecipe, overrides: dict[str, str]) -> None:
+    """UserError if an earlier version began this command's run: it would be started again beside it."""
+    for path in sorted(runs_home().glob(f"{loaded.name}-*/run.json")):
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            old = settings["format_version"] < FORMAT_VERSION and settings["spec"] == loaded.spec
+            same = _without_epochs(settings["overrides"]) == _without_epochs(overrides)
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+        if old and same:
+            hint = "Move it away to train again, choose another --out, or resume it with the version that made it."
+            raise UserError("an earlier version of ignite-vision began this run", path.parent, hint)
+
+
+def _without_epochs(overrides: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in overrides.items() if name != "epochs"}
+
+
+def own_splits(given: Splits, directory: RunDirectory, settings: dict[str, Any]) -> Splits | None:
+    """A run's splits of these images, if they are its own: by names, labels, sizes and the content of some."""
+    try:
+        splits = apply_csv(given, directory.splits)
+    except UserError:
+        return None
+    data = settings["data"]
+    same = fingerprint(splits) == data["fingerprint"] and splits.train.sample_digest() == data["sample"]
+    return splits if same else None
+
+
+def pick_device(name: str, say: Say) -> torch.device:
     """The device to use, and a line when `auto` has to leave an NVIDIA GPU idle."""
-    device = device_module.pick_device(name)
+    device = devices.pick_device(name)
     idle = unused_gpu(look_for_nvidia()) if name == "auto" else None
     if idle:
-        say(f"warning: on the CPU: {idle}")
+        say(f"warning: training on the CPU, although a GPU seems to be here: {idle}")
     return device
 
 
-def recorded_environment(directory: Path) -> dict[str, Any]:
+def recorded_environment(directory: RunDirectory) -> dict[str, Any]:
     """What an earlier command began this run in: its precision stays, whatever `auto` means on this machine."""
-    return dict(read_settings(directory)["environment"]) if is_run(directory) else {}
+    return dict(directory.read_settings()["environment"]) if directory.exists() else {}
 
 
 def data_folder(loaded: LoadedRecipe, recipe: Recipe, options: Options) -> Path:
@@ -151,15 +267,14 @@ def load_data(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
     return given, data_set_name(recipe)
 
 
-def split(recipe: Recipe, given: Splits, directory: Path) -> Splits:
+def split(recipe: Recipe, given: Splits, directory: RunDirectory) -> Splits:
     """Cut what the data set does not give; a run that exists has its splits written down, and keeps them."""
-    written = directory / "splits.csv"
-    if is_run(directory) and written.exists():
-        splits = apply_csv(given, written)
+    if directory.exists():
+        splits = apply_csv(given, directory.splits)
     else:
         splits = cut(given, recipe.val_fraction, recipe.test_fraction, recipe.split_seed)
-    for name in ("train", "val", "test"):
-        if not len(getattr(splits, name)):
+    for name in NAMES:
+        if not len(splits[name]):
             raise UserError(
                 f"no images for {name}: the data has {len(splits.train)} for training",
                 next_step="Add images, or raise val_fraction and test_fraction.",
@@ -170,7 +285,7 @@ def split(recipe: Recipe, given: Splits, directory: Path) -> Splits:
 
 def read_one_per_class(splits: Splits) -> None:
     """Decode one training image of each class: a folder of unreadable files is found out now, not in epoch 1."""
-    if not isinstance(splits.train, ImageFiles):
+    if not splits.train.costly:
         return
     seen: set[int] = set()
     for i, target in enumerate(splits.train.targets.tolist()):
@@ -200,7 +315,7 @@ def from_data(splits: Splits) -> Preprocessing:
     """The data's own size if its images are all alike and square, else 256 cut to 224; mapped to [-1, 1]."""
     channels, height, width = splits.train[0][0].shape
     resize = crop = min(height, width)
-    if not isinstance(splits.train, ArrayImages) and not same_sizes(splits, (height, width)):
+    if splits.train.pixels() is None and not same_sizes(splits, (height, width)):
         resize, crop = DEFAULT_RESIZE, DEFAULT_CROP
     half = (HALF,) * channels
     return Preprocessing(channels=channels, resize=resize, crop=crop, interpolation="bilinear", mean=half, std=half)

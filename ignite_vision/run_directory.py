@@ -1,88 +1,176 @@
-"""TODO."""
+"""A run's directory on disk: every file name in it once, who holds it, and what state it is in."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ignite_vision.errors import DAMAGED, UserError
-from ignite_vision.recipe import Recipe, digest
-from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.system import distributed
-from ignite_vision.system.files import runs_home
+from ignite_vision.system.files import write_atomically
 
 try:
     import fcntl
 except ImportError:  # not on Windows: there, nothing keeps two runs out of one directory
     fcntl = None  # type: ignore[assignment]
 
-
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # of run.json; 1 told recipes apart by all their fields, and has no sources
 BEGINNINGS = {".lock", "recipe.py", ".splits.csv.tmp", "splits.csv", ".run.json.tmp"}  # until run.json is there
 
 
-def default_directory(loaded: LoadedRecipe, recipe: Recipe, data_name: str) -> Path:
-    """`runs/<recipe>-<6 hex>`: the same command finds its run again, another learning rate gets another."""
-    return runs_home() / f"{loaded.name}-{digest(recipe, data_name)}"
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """Where one run keeps everything. `directory / "name"` is a place for a file of a recipe's own."""
 
+    path: Path
 
-def claim(directory: Path) -> IO[str] | None:
-    """Create the run directory, or take it up again, and lock it for as long as this process lives.
+    def __str__(self) -> str:
+        return str(self.path)
 
-    The lock is lockf's: it dies with its process, and forked loader workers do not inherit it (flock's they would,
-    and a restart after kill -9 would be refused for seconds).
-    """
-    if not distributed.is_first():
-        return None
-    if directory.exists() and not directory.is_dir():
-        raise UserError("--out is a file", directory, "Choose a folder that does not exist yet.")
-    if directory.is_dir() and not is_run(directory) and not is_begun(directory):
-        raise UserError("--out is a folder but no run", directory, "Choose a folder that does not exist yet.")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / ".lock").open("a+", encoding="utf-8")
-    except OSError as error:
-        reason = f"cannot write the run directory: {error.strerror}"
-        raise UserError(reason, directory, "Choose another --out.") from error
-    if fcntl is not None:
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def settings(self) -> Path:
+        """What the run began as; with it, a folder is a run."""
+        return self.path / "run.json"
+
+    @property
+    def recipe_copy(self) -> Path:
+        """The recipe's source as it was when the run began."""
+        return self.path / "recipe.py"
+
+    @property
+    def splits(self) -> Path:
+        """Which image is in which split."""
+        return self.path / "splits.csv"
+
+    @property
+    def history(self) -> Path:
+        """A line per epoch."""
+        return self.path / "history.jsonl"
+
+    @property
+    def timings(self) -> Path:
+        """A line per epoch, from the clock."""
+        return self.path / "timings.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        """The history as a picture."""
+        return self.path / "curves.svg"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def model(self) -> Path:
+        """The best epoch's weights with their classes and preprocessing."""
+        return self.path / "model.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """Results on the test split; written last, so with it a run is finished."""
+        return self.path / "metrics.json"
+
+    def results(self, split: str) -> Path:
+        """Folder of the results on a split: the run's own are those of the test split."""
+        return self.path if split == "test" else self.path / split
+
+    def results_elsewhere(self, name: str) -> Path:
+        """Folder of the results on images that are not the run's."""
+        return self.path / "evaluations" / name
+
+    def exists(self) -> bool:
+        """Whether the folder is a run."""
+        return self.settings.is_file()
+
+    def is_begun(self) -> bool:
+        """Whether the folder holds nothing, or no more than a run that was killed before its run.json was written."""
+        found = {path.name for path in self.path.iterdir()}
+        return found <= BEGINNINGS and (not found or ".lock" in found)
+
+    def read_settings(self) -> dict[str, Any]:
+        """Return run.json. UserError when the folder is no run, or run.json cannot be read."""
+        if not self.exists():
+            hint = "It has no run.json. `ignite-vision run RECIPE` makes a run and prints its directory."
+            raise UserError("not a run directory", self.path, hint)
         try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            settings = json.loads(self.settings.read_text(encoding="utf-8"))
+            version = settings["format_version"]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            what = f"cannot read run.json: {error}"
+            raise UserError(what, self.settings, "Restore it from a copy.", code=DAMAGED) from error
+        if version != FORMAT_VERSION:
+            what = f"run.json has format {version}, this version reads {FORMAT_VERSION}"
+            hint = "Choose another --out, or install the ignite-vision that made it."
+            raise UserError(what, self.settings, hint, code=DAMAGED)
+        return dict(settings)
+
+    def write_settings(self, settings: dict[str, Any]) -> None:
+        """Replace run.json in one step."""
+        write_atomically(self.settings, json.dumps(settings, indent=2) + "\n")
+
+    def read_metrics(self) -> dict[str, Any] | None:
+        """Return metrics.json; None where it is missing. UserError (exit 3) if it cannot be read."""
+        try:
+            return dict(json.loads(self.metrics.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            hint = f"Delete it: `ignite-vision resume {self.path}` writes it again."
+            raise UserError(f"cannot read metrics.json: {error}", self.metrics, hint, code=DAMAGED) from error
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Create the folder, or take it up again, and hold it within this context; only process 0 does.
+
+        UserError if it is no run's, is in use or cannot be written. The lock is lockf's: it dies with its process,
+        and forked loader workers do not inherit it (flock's they would, and a restart after kill -9 would be refused
+        for seconds).
+        """
+        if not distributed.is_first():
+            yield
+            return
+        self._refuse_foreign()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            reason = f"cannot write the run directory: {error.strerror}"
+            raise UserError(reason, self.path, "Choose another --out.") from error
+        with lock:
+            if fcntl is not None:
+                try:
+                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    lock.seek(0)
+                    hint = "Wait for it, or choose another --out."
+                    raise UserError(f"in use by {lock.read().strip()}", self.path, hint) from None
             lock.seek(0)
-            holder = lock.read().strip()
-            raise UserError(f"in use by {holder}", directory, "Wait for it, or choose another --out.") from None
-    lock.seek(0)
-    lock.truncate()
-    lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
-    lock.flush()
-    return lock
+            lock.truncate()
+            lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
+            lock.flush()
+            yield
 
-
-def is_run(directory: Path) -> bool:
-    """Whether a folder is a run directory."""
-    return (directory / "run.json").is_file()
-
-
-def is_begun(directory: Path) -> bool:
-    """Whether a folder holds nothing, or no more than a run that was killed before its run.json was written."""
-    found = {path.name for path in directory.iterdir()}
-    return found <= BEGINNINGS and (not found or ".lock" in found)
-
-
-def read_settings(directory: Path) -> dict[str, Any]:
-    """Return run.json. UserError when the folder is no run, or run.json cannot be read."""
-    if not is_run(directory):
-        hint = "It has no run.json. `ignite-vision run RECIPE` makes a run and prints its directory."
-        raise UserError("not a run directory", directory, hint)
-    path = directory / "run.json"
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read run.json: {error}", path, "Restore it from a copy.", code=DAMAGED) from error
-    if settings.get("format_version") != FORMAT_VERSION:
-        newer = f"run.json has format {settings.get('format_version')}, this version reads {FORMAT_VERSION}"
-        raise UserError(newer, path, "Install the ignite-vision that made it.", code=DAMAGED)
-    return settings
+    def _refuse_foreign(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError("--out is a file", self.path, "Choose a folder that does not exist yet.")
+        if self.path.is_dir() and not self.exists() and not self.is_begun():
+            raise UserError("--out is a folder but no run", self.path, "Choose a folder that does not exist yet.")

@@ -1,31 +1,40 @@
-"""TODO."""
+"""What a run is, as a person reads it before the first epoch, and how it ended."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ignite_vision.evaluation.metrics import weakest
+from ignite_vision.loading.batches import batches_per_epoch, train_batch
+from ignite_vision.loading.plan import Plan
 from ignite_vision.models.head import count_parameters
+from ignite_vision.prepare import Prepared
 from ignite_vision.recipe import describe
+from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
-from ignite_vision.training.run import Run
 
 
-def summary(run: Run) -> list[str]:
-    """What this run is, as a person reads it before the first epoch."""
-    splits, preprocessing = run.splits, run.preprocessing
-    trainable, frozen = count_parameters(run.model)
-    sizes = " · ".join(f"{name} {len(getattr(splits, name)):,}" for name in ("train", "val", "test"))
-    weights = f"weights {run.recipe.weights}" if run.recipe.weights else "random weights"
-    data_name = str(run.data) if run.data.exists() else run.data.name
+def summary(prepared: Prepared, plan: Plan) -> list[str]:
+    """What is about to be trained, a line each: data, model, images, cache, training, where."""
+    recipe, splits, preprocessing = prepared.recipe, prepared.splits, prepared.preprocessing
+    trainable, frozen = count_parameters(prepared.model)
+    sizes = " · ".join(f"{name} {len(images):,}" for name, images in splits.items())
+    weights = f"weights {recipe.weights}" if recipe.weights else "random weights"
+    data_name = str(prepared.data) if prepared.data.exists() else prepared.data.name
     mean, std = (" ".join(f"{v:.3g}" for v in values) for values in (preprocessing.mean, preprocessing.std))
     colour = "RGB" if preprocessing.channels == 3 else "grey"
+    n = len(splits.train)
     return [
         f"data       {data_name}: {sizes} images, {len(splits.classes)} classes ({class_list(splits.classes)})",
-        f"model      {model_name(run)}, {weights}: {trainable:,} trainable parameters, {frozen:,} frozen",
+        f"model      {model_name(prepared)}, {weights}: {trainable:,} trainable parameters, {frozen:,} frozen",
         f"images     {colour} {preprocessing.crop}x{preprocessing.crop}, short side resized to {preprocessing.resize}"
         f" ({preprocessing.interpolation}), mean {mean}, std {std}",
-        f"cache      {run.plan.kind}: {run.plan.reason}",
-        f"training   {run.recipe.epochs} epochs of {len(run.loaders.train):,} batches of {run.loaders.batch}"
-        f", {run.precision} on {run.device}" + shares(run) + clamped(run),
-        f"run        {run.directory}",
+        f"cache      {plan.kind}: {plan.reason}",
+        f"training   {recipe.epochs} epochs of {batches_per_epoch(recipe, n):,} batches of {train_batch(recipe, n)}"
+        f", {prepared.precision} on {prepared.device}" + shares(prepared) + clamped(prepared),
+        f"run        {prepared.directory}",
     ]
 
 
@@ -36,22 +45,39 @@ def class_list(classes: tuple[str, ...], most: int = 6) -> str:
     return ", ".join((*classes[: most - 2], "…", classes[-1]))
 
 
-def model_name(run: Run) -> str:
+def model_name(prepared: Prepared) -> str:
     """The model field as a person would say it."""
-    return run.recipe.model if isinstance(run.recipe.model, str) else str(describe(run.recipe.model))
+    model = prepared.recipe.model
+    return model if isinstance(model, str) else str(describe(model))
 
 
-def shares(run: Run) -> str:
+def shares(prepared: Prepared) -> str:
     """How many processes share a batch."""
-    processes = distributed.count()
-    return f", {processes} processes with {run.loaders.batch // processes} images each" if processes > 1 else ""
+    processes, batch = distributed.count(), train_batch(prepared.recipe, len(prepared.splits.train))
+    return f", {processes} processes with {batch // processes} images each" if processes > 1 else ""
 
 
-def clamped(run: Run) -> str:
+def clamped(prepared: Prepared) -> str:
     """A note when the recipe's batch is larger than the data."""
-    wanted = run.recipe.batch_size // run.recipe.accumulate
-    return (
-        f" (batch size {wanted} is more than the {len(run.splits.train):,} images)"
-        if run.loaders.batch < wanted
-        else ""
+    n, wanted = len(prepared.splits.train), prepared.recipe.batch_size // prepared.recipe.accumulate
+    small = train_batch(prepared.recipe, n) < wanted
+    return f" (batch size {wanted} is more than the {n:,} images)" if small else ""
+
+
+def results(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> Iterator[str]:
+    """The last lines of a command: the accuracy, what is weak, where everything is, what comes next.
+
+    folder: where these results are.
+    """
+    yield (
+        f"{numbers['split']} accuracy {numbers['accuracy']:.4f} on {numbers['n']:,} images"
+        f" · balanced {numbers['balanced_accuracy']:.4f} · loss {numbers['loss']:.4f}"
     )
+    weak = ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in weakest(numbers))
+    if weak:
+        yield f"weakest classes: {weak}"
+    if folder == directory.path:
+        yield f"run directory: {directory}"
+        yield f"next: ignite-vision evaluate {directory} --split val, or look at {directory.curves}"
+    else:
+        yield f"results: {folder}"

@@ -1,1 +1,1 @@
-"""TODO."""
+"""From predictions to numbers and tables."""

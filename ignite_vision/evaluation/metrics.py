@@ -1,4 +1,4 @@
-"""TODO."""
+"""Every number of metrics.json, from predictions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ignite_vision.evaluation.predictions import Predictions
-from ignite_vision.training.engines import loss_and_accuracy
+from ignite_vision.training.scores import loss_and_accuracy
 
 TOP_K = 5
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The files that hold the numbers of an evaluation."""
 
 from __future__ import annotations
 

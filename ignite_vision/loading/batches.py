@@ -1,23 +1,25 @@
-"""TODO."""
+"""Which images are in a batch, and what a batch holds: uint8 until it is on the device.
+
+Both follow from (seed, epoch, index) and the trainer's iteration: not from the number of workers, nor from what was drawn
+before.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
+from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError
 from ignite_vision.loading.sources import Request, Source
 from ignite_vision.randomness import Purpose, generator, uniforms
 from ignite_vision.recipe import Recipe
 from ignite_vision.system import distributed
-
-if TYPE_CHECKING:
-    pass
 
 
 Batch = tuple[torch.Tensor, ...]
@@ -131,6 +133,12 @@ def train_batch(recipe: Recipe, n: int) -> int:
     return batch // processes * processes
 
 
-def eval_batch(recipe: Recipe) -> int:
-    """Images per forward pass everywhere else."""
-    return max(recipe.batch_size, MIN_EVAL_BATCH)
+def eval_batch(recipe: Recipe, splits: Splits) -> int:
+    """Images per forward pass everywhere else: the batch size, but no more than the largest split has images."""
+    largest = max(len(images) for _, images in splits.items())
+    return max(min(recipe.batch_size, largest), MIN_EVAL_BATCH)
+
+
+def batches_per_epoch(recipe: Recipe, n: int) -> int:
+    """Forward passes of an epoch over n training images: a whole number of optimizer steps."""
+    return n // (train_batch(recipe, n) * recipe.accumulate) * recipe.accumulate

@@ -162,18 +162,6 @@ def has_room(size: int) -> bool:
     return shutil.disk_usage(folder).free >= SLACK * size
 
 
-def key_of_images(images: Images) -> str:
-    """Hash of what a container's pixels depend on: files by path, size and modification time, others by content."""
-    if not isinstance(images, ImageFiles):
-        return images.fingerprint()
-    digest = hashlib.sha256()
-    for i in range(len(images)):
-        status = images.status(i)
-        digest.update(os.fsencode(images.sample_id(i)))
-        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
 def with_progress(items: Iterable[T], total: int, what: str, say: Callable[[str], None]) -> Iterator[T]:
     """Yield the items, with a line every few seconds that says how long the rest will take."""
     begin = last = time.monotonic()

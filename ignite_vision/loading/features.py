@@ -7,7 +7,9 @@ trains on the features with the same engines, events, metrics and checkpoints.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,213 +18,222 @@ import torch
 from torch import nn
 
 from ignite_vision.augment import augment, draws
-from ignite_vision.data.containers import DatasetImages
 from ignite_vision.data.preprocessing import center_crop, normalize
+from ignite_vision.data.splits import NAMES
 from ignite_vision.errors import UserError
 from ignite_vision.loading.batches import eval_batch, in_order
-from ignite_vision.loading.cache import Shards, has_room, key_of_images, my_shares, with_progress
+from ignite_vision.loading.cache import Shards, has_room, my_shares, with_progress
 from ignite_vision.loading.loaders import eval_loader
-from ignite_vision.loading.plan import RESIDENT_SHARE, Plan, plan_pixels
-from ignite_vision.loading.sources import Decoded, Mapped, Resident, Source, Views, pixel_source
+from ignite_vision.loading.sources import Decoded, Mapped, Resident, Views
 from ignite_vision.models.head import split_at_head
-from ignite_vision.randomness import uniforms
+from ignite_vision.prepare import Prepared
+from ignite_vision.randomness import Purpose, seed_everything, uniforms
+from ignite_vision.recipe import describe
 from ignite_vision.system import distributed
-from ignite_vision.system.device import autocast_dtype
+from ignite_vision.system.device import autocast
 from ignite_vision.system.environment import record
 from ignite_vision.system.memory import free_memory
-from ignite_vision.training.run import Run
 
-SPLITS = ("train", "val", "test")
+RESIDENT_SHARE = 0.25  # of the free memory that rows may take
+AS_COMPUTED = 0.05  # of the largest value: rows of another batch size differ in their last bits, in bf16 by 1/256
 
 
 class _Enough(Exception):
     """Ends a forward pass at the head."""
 
 
-def settle(run: Run) -> None:
-    """Choose what holds the rows (run.plan), and what of the model has to run on them (run.network).
+class Features:
+    """Features of what a recipe was prepared to: whether they are possible, and the rows of each split."""
 
-    UserError when the recipe insists on features and they cannot be had.
-    """
-    run.plan = distributed.agree(lambda: plan(run))
-    run.network = split_at_head(run.model)[1] if run.plan.kind == "features" else run.model
+    def __init__(self, prepared: Prepared):
+        self.prepared = prepared
 
+    def views(self, split: str) -> int:
+        """Views of each image: validation and test have the centre crop alone."""
+        recipe = self.prepared.recipe
+        return recipe.views or 1 if split == "train" and recipe.augment else 1
 
-def plan(run: Run) -> Plan:
-    """What should hold the rows, by recipe, memory and disk."""
-    if run.recipe.cache in ("auto", "features"):
-        obstacle = why_not(run)
-        if obstacle is None:
-            reason = f"all but the head is frozen; {run.views} view(s) of each training image"
-            return Plan("features", reason, on_disk=True)
-        if run.recipe.cache == "features":
-            raise UserError(f"features cannot be computed once: {obstacle}", next_step="Use --set cache=auto.")
-    return plan_pixels(run.recipe, run.splits, run.canvas, run.device)
-
-
-def why_not(run: Run) -> str | None:
-    """What stands against computing features once; None if nothing does."""
-    if run.recipe.trainable != "head":
-        return f"trainable is '{run.recipe.trainable}', not 'head'"
-    if run.recipe.augment and run.recipe.views is None:
-        return "the recipe augments and states no number of views"
-    if any(isinstance(getattr(run.splits, name), DatasetImages) for name in SPLITS):
-        return "a data set of its own class may change its images each time"
-    if all(shards is not None and not shards.missing() for shards in (found(run, name) for name in SPLITS)):
-        return None
-    return _why_not_new(run)
-
-
-def _why_not_new(run: Run) -> str | None:
-    sample = first_feature(run)
-    if sample is None:
-        return "the model does more after its head than can be told apart"
-    rows = run.views * len(run.splits.train) + len(run.splits.val) + len(run.splits.test)
-    return None if has_room(rows * sample.numel() * sample.element_size()) else "the disk has no room"
-
-
-def source_of(run: Run, split: str) -> Source:
-    """Rows of a split, made once in a run as its plan says."""
-    if split not in run.sources:
-        if run.plan.kind == "features":
-            run.sources[split] = feature_source(run, split)
-        else:
-            images = getattr(run.splits, split)
-            run.sources[split] = pixel_source(images, run.canvas, run.recipe.seed, run.plan, run.device, run.say)
-    return run.sources[split]
-
-
-def feature_source(run: Run, split: str) -> Views:
-    """Features of a split, computed now where they are not on disk yet; in memory if they fit there."""
-    shards = found(run, split)
-    if shards is None:
-        sample = first_feature(run)
-        if sample is None:
-            raise UserError("the model's features cannot be told apart", next_step="Use --set cache=none.")
-        images = getattr(run.splits, split)
-        shape = (views_of(run, split), *sample.shape)
-        shards = Shards("features", key(run, split), len(images), shape, sample.dtype, eval_batch(run.recipe))
-    extract(run, split, shards)
-    fits = shards.n * shards.row_bytes <= RESIDENT_SHARE * free_memory(run.device)
-    return Views(Resident(shards.read_all().to(run.device)) if fits else Mapped(shards), views_of(run, split))
-
-
-def views_of(run: Run, split: str) -> int:
-    """Views of each image: validation and test have the centre crop alone."""
-    return run.views if split == "train" else 1
-
-
-def found(run: Run, split: str) -> Shards | None:
-    """Features of a split that an earlier run began, whole or not."""
-    return Shards.on_disk("features", key(run, split), len(getattr(run.splits, split)))
-
-
-def key(run: Run, split: str) -> dict[str, Any]:
-    """Everything that the features of a split are a function of: not the seed, the head or the learning rate."""
-    if "frozen" not in run.hashes:
-        run.hashes["frozen"] = frozen_hash(run.model)
-    if split not in run.hashes:
-        run.hashes[split] = key_of_images(getattr(run.splits, split))
-    augmented = split == "train" and run.recipe.augment
-    return {
-        "images": run.hashes[split],
-        "model": run.hashes["frozen"],
-        "preprocessing": run.preprocessing.to_dict(),
-        "canvas": run.canvas.size,
-        "augment": [repr(operation) for operation in run.recipe.augment] if augmented else [],
-        "views": [views_of(run, split), run.recipe.split_seed] if augmented else 1,
-        "batch": eval_batch(run.recipe),
-        "environment": record(run.device, run.precision),
-    }
-
-
-def extract(run: Run, split: str, shards: Shards) -> None:
-    """Compute the files that are missing, each process its share: decode once, then one forward pass per view."""
-    for todo in my_shares(shards):
-        compute(run, split, shards, todo)
-
-
-def compute(run: Run, split: str, shards: Shards, todo: list[int]) -> None:
-    """Compute these files."""
-    images, batch = getattr(run.splits, split), eval_batch(run.recipe)
-    decoded = Decoded(images, run.canvas, run.recipe.seed)
-    requests = [request for k in todo for request in in_order(shards.rows(k), batch)]
-    loader = eval_loader(run, decoded, images.targets, requests)
-    batches = with_progress(zip(requests, loader, strict=True), len(requests), f"features of {split}", run.say)
-    rows: list[torch.Tensor] = []
-    below = stopped_before(split_at_head(run.model)[0])
-    with contextlib.closing(loader), torch.inference_mode(), below as below_head:
-        run.model.eval()
-        for (_, index), (canvases, _) in batches:
-            views = [below_head(run, view(run, split, canvases, index, v)) for v in range(views_of(run, split))]
-            rows.append(torch.stack([v[: len(index)].cpu() for v in views], dim=1))
-            if index[-1] + 1 == shards.rows(todo[0]).stop:
-                shards.write(todo.pop(0), torch.cat(rows))
-                rows.clear()
-
-
-def view(run: Run, split: str, canvases: torch.Tensor, index: np.ndarray, v: int) -> torch.Tensor:
-    """View v of a batch: its augmentation drawn from split_seed, so that three seeds share one cache."""
-    images = canvases.to(run.device, non_blocking=True)
-    if split == "train" and run.recipe.augment:
-        padded = np.concatenate([index, np.repeat(index[-1:], len(images) - len(index))])
-        u = uniforms(run.recipe.split_seed, v, padded, draws(run.recipe.augment)).to(run.device)
-        images = augment(images, u, run.recipe.augment, run.preprocessing.crop)
-    return normalize(center_crop(images, run.preprocessing.crop), run.preprocessing)
-
-
-@contextlib.contextmanager
-def stopped_before(layer: nn.Module) -> Iterator[Callable[[Run, torch.Tensor], torch.Tensor]]:
-    """Within, the value is a function (run, images) -> what would have gone into `layer` of its model."""
-    caught: list[torch.Tensor] = []
-
-    def catch(_layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        caught.append(inputs[0])
-        raise _Enough
-
-    def below(run: Run, images: torch.Tensor) -> torch.Tensor:
-        dtype = autocast_dtype(run.precision)
-        with contextlib.suppress(_Enough), torch.autocast(run.device.type, dtype, enabled=dtype is not None):
-            run.model(images)
-        return caught.pop()
-
-    handle = layer.register_forward_pre_hook(catch)
-    try:
-        yield below
-    finally:
-        handle.remove()
-
-
-def first_feature(run: Run) -> torch.Tensor | None:
-    """What goes into the head for the first training image; None if the head is not all that comes after it.
-
-    Tried on a batch of two: the part from the head on must give the model's own output to the bit.
-    """
-    first, part = split_at_head(run.model)
-    canvases = Decoded(run.splits.train, run.canvas, run.recipe.seed)[0, np.arange(2)].to(run.device)
-    images = normalize(center_crop(canvases, run.preprocessing.crop), run.preprocessing)
-    dtype = autocast_dtype(run.precision)
-    run.model.eval()
-    with torch.inference_mode(), torch.autocast(run.device.type, dtype, enabled=dtype is not None):
-        whole = run.model(images)
-        try:
-            with stopped_before(first) as below:
-                feature = below(run, images)
-            same = part(feature).equal(whole)
-        except (IndexError, RuntimeError):  # the head is never called, or does not take what comes
+    def obstacle(self) -> str | None:
+        """What stands against computing features once; None if nothing does."""
+        recipe = self.prepared.recipe
+        if recipe.trainable != "head":
+            return f"trainable is '{recipe.trainable}', not 'head'"
+        if recipe.augment and recipe.views is None:
+            return "the recipe augments but sets no `views`"
+        if any(getattr(operation, "targets", False) for operation in recipe.augment):
+            return "an augmentation changes the targets"
+        if not all(images.stable for _, images in self.prepared.splits.items()):
+            return "a custom Dataset may return different images each time"
+        shards = [self._on_disk(split) for split in NAMES]
+        if all(found is not None and not found.missing() for found in shards):
             return None
-    return feature[0] if same else None
+        return self._obstacle_to_new()
+
+    def _obstacle_to_new(self) -> str | None:
+        sample = self._sample()
+        if sample is None:
+            return "the model computes something after its head, so features cannot be cached"
+        rows = sum(self.views(split) * len(images) for split, images in self.prepared.splits.items())
+        return None if has_room(rows * sample.numel() * sample.element_size()) else "the disk has no room"
+
+    def source(self, split: str) -> Views:
+        """Rows of a split, computed now where they are not on disk yet; in memory if they fit there."""
+        shards = self._on_disk(split)
+        if shards is not None and not self._still_true(split, shards):
+            self.prepared.say(f"warning: cached features of {split} are not what the model computes: computed again")
+            distributed.from_first(lambda folder=shards.folder: shutil.rmtree(folder, ignore_errors=True))
+            shards = None
+        if shards is None:
+            shards = self._new(split)
+        for todo in my_shares(shards):
+            self._compute(split, shards, todo)
+        device = self.prepared.device
+        fits = shards.n * shards.row_bytes <= RESIDENT_SHARE * free_memory(device)
+        return Views(Resident(shards.read_all().to(device)) if fits else Mapped(shards), self.views(split))
+
+    def _new(self, split: str) -> Shards:
+        sample = self._sample()
+        if sample is None:
+            raise UserError("the model's features cannot be separated from its head", next_step="--set cache=none.")
+        batch, n = self._batch, len(self.prepared.splits[split])
+        return Shards("features", self._key(split), n, (self.views(split), *sample.shape), sample.dtype, batch)
+
+    def _on_disk(self, split: str) -> Shards | None:
+        """Features of a split that an earlier run began, whole or not."""
+        return Shards.on_disk("features", self._key(split), len(self.prepared.splits[split]))
+
+    def _still_true(self, split: str, shards: Shards) -> bool:
+        """Whether two rows on disk are what the model computes: a key cannot know everything that decides them."""
+        if 0 in shards.missing():
+            return True
+        index = np.arange(min(2, shards.n))
+        canvases = self._decoded(split)[0, index]
+        self.prepared.model.eval()
+        with torch.inference_mode(), self._below_head() as below:
+            found = below(self._view(split, canvases, index, 0)).cpu().float()
+        kept = shards.gather(index)[:, 0].float()
+        return found.shape == kept.shape and bool((found - kept).abs().max() <= AS_COMPUTED * kept.abs().max())
+
+    def _key(self, split: str) -> dict[str, Any]:
+        """Everything that the features of a split are a function of: not the seed, the head or the learning rate."""
+        recipe = self.prepared.recipe
+        augmented = split == "train" and recipe.augment
+        custom = callable(recipe.model) or augmented
+        return {
+            "images": self._stamp(split),
+            "model": self._frozen,
+            "sources": self.prepared.loaded.sources() if custom else {},
+            "preprocessing": self.prepared.preprocessing.to_dict(),
+            "canvas": self.prepared.canvas.size,
+            "augment": [describe(operation) for operation in recipe.augment] if augmented else [],
+            "views": [self.views(split), recipe.split_seed] if augmented else 1,
+            "batch": self._batch,
+            "environment": record(self.prepared.device, self.prepared.precision),
+        }
+
+    @property
+    def _batch(self) -> int:
+        return eval_batch(self.prepared.recipe, self.prepared.splits)
+
+    @functools.cached_property
+    def _frozen(self) -> str:
+        return frozen_hash(self.prepared.model)
+
+    @functools.cache  # noqa: B019  (as long as the run)
+    def _stamp(self, split: str) -> str:
+        return self.prepared.splits[split].stamp()
+
+    def _decoded(self, split: str) -> Decoded:
+        return Decoded(self.prepared.splits[split], self.prepared.canvas, self.prepared.recipe.seed)
+
+    def _compute(self, split: str, shards: Shards, todo: list[int]) -> None:
+        """Compute these files: decode once, then one forward pass per view."""
+        prepared, batch = self.prepared, self._batch
+        requests = [request for k in todo for request in in_order(shards.rows(k), batch)]
+        targets = prepared.splits[split].targets
+        loader = eval_loader(self._decoded(split), targets, batch, prepared.canvas, prepared.reading, requests)
+        batches = with_progress(zip(requests, loader, strict=True), len(requests), f"features of {split}", prepared.say)
+        rows: list[torch.Tensor] = []
+        with contextlib.closing(loader), torch.inference_mode(), self._below_head() as below:
+            prepared.model.eval()
+            for (_, index), (canvases, _) in batches:
+                views = [below(self._view(split, canvases, index, v)) for v in range(self.views(split))]
+                rows.append(torch.stack([v[: len(index)].cpu() for v in views], dim=1))
+                if index[-1] + 1 == shards.rows(todo[0]).stop:
+                    shards.write(todo.pop(0), torch.cat(rows))
+                    rows.clear()
+
+    def _view(self, split: str, canvases: torch.Tensor, index: np.ndarray, v: int) -> torch.Tensor:
+        """View v of a batch: its augmentation drawn from split_seed, so that three seeds share one cache."""
+        recipe, preprocessing = self.prepared.recipe, self.prepared.preprocessing
+        images = canvases.to(self.prepared.device, non_blocking=True)
+        if split == "train" and recipe.augment:
+            seed_everything(recipe.split_seed, Purpose.AUGMENT, v, int(index[0]))  # for operations without `draws`
+            padded = np.concatenate([index, np.repeat(index[-1:], len(images) - len(index))])
+            u = uniforms(recipe.split_seed, v, padded, draws(recipe.augment)).to(images.device)
+            nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+            images, _ = augment(images, nothing, u, recipe.augment, preprocessing.crop)
+        return normalize(center_crop(images, preprocessing.crop), preprocessing)
+
+    def _below_head(self) -> contextlib.AbstractContextManager[Callable[[torch.Tensor], torch.Tensor]]:
+        return self._stopped_before(split_at_head(self.prepared.model)[0])
+
+    @contextlib.contextmanager
+    def _stopped_before(self, layer: nn.Module) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+        """Within, the value is a function images -> what would have gone into `layer` of the model."""
+        caught: list[torch.Tensor] = []
+
+        def catch(_layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            caught.append(inputs[0])
+            raise _Enough
+
+        def below(images: torch.Tensor) -> torch.Tensor:
+            with contextlib.suppress(_Enough), autocast(self.prepared.device, self.prepared.precision):
+                self.prepared.model(images)
+            return caught.pop()
+
+        handle = layer.register_forward_pre_hook(catch)
+        try:
+            yield below
+        finally:
+            handle.remove()
+
+    def _sample(self) -> torch.Tensor | None:
+        """What goes into the head for the first training image; None if the head is not all that comes after it.
+
+        Tried on a batch of two: the part from the head on must give the model's own output to the bit.
+        """
+        model, preprocessing = self.prepared.model, self.prepared.preprocessing
+        first, part = split_at_head(model)
+        canvases = self._decoded("train")[0, np.arange(2)].to(self.prepared.device)
+        images = normalize(center_crop(canvases, preprocessing.crop), preprocessing)
+        model.eval()
+        with torch.inference_mode(), autocast(self.prepared.device, self.prepared.precision):
+            whole = model(images)
+            try:
+                with self._stopped_before(first) as below:
+                    feature = below(images)
+                same = part(feature).equal(whole)
+            except (IndexError, RuntimeError):  # the head is never called, or does not take what comes
+                return None
+        return feature[0] if same else None
 
 
 def frozen_hash(model: nn.Module) -> str:
-    """Hash of everything that the features depend on: each layer but the head and what follows, and its weights."""
+    """Hash of all that the features depend on: each layer but the head and what follows, its settings and weights."""
     kept = {id(module) for module in split_at_head(model)[1]}
     digest = hashlib.sha256()
     for name, module in model.named_modules():
         if id(module) not in kept:
-            digest.update(f"{name} {type(module).__name__} {module.extra_repr()}\n".encode())
+            digest.update(f"{name} {type(module).__name__} {module.extra_repr()} {_settings(module)}\n".encode())
             tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
             for tensor_name, tensor in tensors:
                 digest.update(tensor_name.encode())
                 digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _settings(module: nn.Module) -> str:
+    """A module's plain attributes, such as `self.scale = 2`."""
+    plain = {name: value for name, value in vars(module).items() if name[0] != "_" and name != "training"}
+    return repr(sorted((name, describe(value)) for name, value in plain.items()))

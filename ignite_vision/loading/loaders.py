@@ -1,8 +1,4 @@
-"""Splits and a recipe become batches. A batch is uint8 until it is on the device.
-
-Which images are in a batch, and every random number that belongs to them, follow from (seed, epoch, index) and the
-trainer's iteration: not from the number of workers, nor from what was drawn before.
-"""
+"""torch's DataLoader over requests, for training and for evaluation, with workers where they help."""
 
 from __future__ import annotations
 
@@ -11,30 +7,28 @@ import dataclasses
 import multiprocessing
 import signal
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_vision.augment import draws
+from ignite_vision.data.preprocessing import Canvas
 from ignite_vision.errors import UserError
-from ignite_vision.loading.sources import Request, Resident, Source, Views
-from ignite_vision.system import distributed
-
-if TYPE_CHECKING:
-    from ignite_vision.training.run import Run
 from ignite_vision.loading.batches import (
     Batch,
     EvalBatches,
     Order,
     TrainBatches,
-    eval_batch,
     in_order,
     shared,
     train_batch,
 )
-from ignite_vision.loading.workers import WorkerKilled, _begin_worker, kill_workers, workers_for
+from ignite_vision.loading.sources import Request, Source
+from ignite_vision.loading.workers import WorkerKilled, begin_worker, kill_workers, workers_for
+from ignite_vision.prepare import Prepared, Reading
+from ignite_vision.system import distributed
 
 
 class Loader(DataLoader[Batch]):
@@ -76,11 +70,10 @@ def _whole(batches: Iterator[Batch | UserError]) -> Iterator[Batch]:
 
 @dataclasses.dataclass(frozen=True)
 class Loaders:
-    """What the engines iterate over. batch: images per forward pass in training, over all processes."""
+    """What the engines iterate over."""
 
     train: Loader
     val: Loader
-    batch: int
 
     def close(self) -> None:
         """End the workers of both."""
@@ -88,34 +81,37 @@ class Loaders:
         self.val.close()
 
 
-def train_loader(run: Run, source: Source) -> Loader:
-    """Whole batches in each epoch's own order, going on from the trainer's iteration."""
-    recipe, targets = run.recipe, run.splits.train.targets
+def train_loader(prepared: Prepared, source: Source, iteration: Callable[[], int]) -> Loader:
+    """Whole batches in each epoch's own order. iteration: how many are done, so that a resumed run gets the next."""
+    recipe, targets = prepared.recipe, prepared.splits.train.targets
     batch = train_batch(recipe, len(targets))
     share = (distributed.rank(), distributed.count())
-    order = Order(len(targets), batch, recipe.seed, lambda: run.trainer.state.iteration, recipe.accumulate, share)
-    # features have their augmentation behind them
-    count = 0 if isinstance(source, Views) else draws(recipe.augment)
-    batches = TrainBatches(source, targets, recipe.seed, count)
-    return _loader(run, batches, order, source, batch // distributed.count())
+    order = Order(len(targets), batch, recipe.seed, iteration, recipe.accumulate, share)
+    batches = TrainBatches(source, targets, recipe.seed, 0 if source.augmented else draws(recipe.augment))
+    workers = workers_for(source, batch // distributed.count(), prepared.canvas, prepared.reading)
+    return make_loader(batches, order, workers, pin=source.pinned and prepared.reading.on_gpu)
 
 
-def eval_loader(run: Run, source: Source, targets: torch.Tensor, requests: list[Request] | None = None) -> Loader:
-    """Every image of a split once, in order, in batches of one fixed shape; this process's share of them.
+def eval_loader(
+    source: Source,
+    targets: torch.Tensor,
+    batch: int,
+    canvas: Canvas,
+    reading: Reading,
+    requests: list[Request] | None = None,
+) -> Loader:
+    """Every image once, in order, in batches of one fixed shape; this process's share of them.
 
     requests: those instead, all of them.
     """
-    batch = eval_batch(run.recipe)
     if requests is None:
         requests = shared(in_order(range(len(targets)), batch), distributed.rank(), distributed.count())
-    return _loader(run, EvalBatches(source, targets, batch), requests, source, batch)
+    workers = workers_for(source, batch, canvas, reading)
+    return make_loader(EvalBatches(source, targets, batch), requests, workers, pin=source.pinned and reading.on_gpu)
 
 
-def _loader(
-    run: Run, batches: Dataset[Any], order: Sampler[Request] | list[Request], source: Source, batch: int
-) -> Loader:
+def make_loader(batches: Dataset[Any], order: Sampler[Request] | list[Request], workers: int, pin: bool) -> Loader:
     """batch_size=None: a request is one item, so a worker builds the whole batch at once."""
-    workers = workers_for(run, source, batch)
     if workers:
         atexit.register(kill_workers)
     return Loader(
@@ -124,12 +120,12 @@ def _loader(
         batch_size=None,
         collate_fn=_as_it_is,
         num_workers=workers,
-        pin_memory=run.device.type == "cuda" and not isinstance(source, Resident),
+        pin_memory=pin,
         # forked beside gloo's threads a worker may hang before it begins (seen)
         multiprocessing_context=multiprocessing.get_context("spawn" if distributed.count() > 1 else None)
         if workers
         else None,
-        worker_init_fn=_begin_worker if workers else None,
+        worker_init_fn=begin_worker if workers else None,
         # spawned, they take seconds to start; kept, they need no set_epoch: the epoch travels with each request
         persistent_workers=workers > 0,
     )

@@ -1,21 +1,21 @@
-"""TODO."""
+"""What holds the rows of a run: features of a frozen network, pixels in memory or on disk, or nothing."""
 
 from __future__ import annotations
 
 import dataclasses
 
-import torch
-
-from ignite_vision.data.containers import DatasetImages, ImageFiles
-from ignite_vision.data.preprocessing import Canvas
-from ignite_vision.data.splits import Splits
+from ignite_vision.data.splits import NAMES
+from ignite_vision.errors import UserError
+from ignite_vision.loading.batches import eval_batch
 from ignite_vision.loading.cache import has_room
-from ignite_vision.recipe import Recipe
+from ignite_vision.loading.features import RESIDENT_SHARE, Features
+from ignite_vision.loading.loaders import Loader, eval_loader
+from ignite_vision.loading.sources import Decoded, Source, pixel_source
+from ignite_vision.prepare import Prepared
 from ignite_vision.system import distributed
 from ignite_vision.system.memory import free_memory
 
-RESIDENT_SHARE = 0.25  # of the free memory that rows may take
-DECODE_AGAIN = 20_000  # files that every command may as well decode anew: some ten seconds on two cores
+DECODE_AGAIN = 20_000  # files that every command may as well decode again: some ten seconds on two cores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,22 +27,71 @@ class Plan:
     on_disk: bool = False
 
 
-def plan_pixels(recipe: Recipe, splits: Splits, to_canvas: Canvas, device: torch.device) -> Plan:
+def choose(prepared: Prepared) -> Plan:
+    """Choose by recipe, memory and disk; process 0 does, for all. Computes no row but a sample.
+
+    UserError when the recipe insists on features and they are not possible.
+    """
+    return distributed.from_first(lambda: _choose(prepared))
+
+
+def _choose(prepared: Prepared) -> Plan:
+    cache = prepared.recipe.cache
+    if cache in ("auto", "features"):
+        features = Features(prepared)
+        obstacle = features.obstacle()
+        if obstacle is None:
+            reason = f"all but the head is frozen; {features.views('train')} view(s) of each training image"
+            return Plan("features", reason, on_disk=True)
+        if cache == "features":
+            raise UserError(f"features cannot be computed once: {obstacle}", next_step="Use --set cache=auto.")
+    return _pixels(prepared)
+
+
+def _pixels(prepared: Prepared) -> Plan:
     """Memory if train and validation fit in a quarter of what is free; else the disk; else none."""
-    if recipe.cache == "none":
+    cache, splits, device = prepared.recipe.cache, prepared.splits, prepared.device
+    if cache == "none":
         return Plan("none", "cache=none")
-    if isinstance(splits.train, DatasetImages) or isinstance(splits.val, DatasetImages):
-        return Plan("none", "a data set of its own class may change its images each time")
+    if not (splits.train.stable and splits.val.stable):
+        return Plan("none", "a custom Dataset may return different images each time")
     n = len(splits.train) + len(splits.val)
-    size = n * to_canvas.preprocessing.channels * to_canvas.size**2
+    size = n * prepared.preprocessing.channels * prepared.canvas.size**2
     free = free_memory(device)
     processes = distributed.local_count() if device.type == "cpu" else 1  # each holds all rows
     fits = size * processes <= RESIDENT_SHARE * free
     reason = f"{size / 2**20:,.0f} MiB as pixels, {free / 2**20:,.0f} MiB of memory free"
-    files = isinstance(splits.train, ImageFiles)
-    worth = files and (n > DECODE_AGAIN or not fits or recipe.cache == "pixels" or processes > 1) and has_room(size)
-    if recipe.cache == "resident" or (fits and recipe.cache != "pixels"):
+    costly = splits.train.costly
+    worth = costly and (n > DECODE_AGAIN or not fits or cache == "pixels" or processes > 1) and has_room(size)
+    if cache == "resident" or (fits and cache != "pixels"):
         return Plan("resident", reason, on_disk=worth)
     if worth:
         return Plan("pixels", reason, on_disk=True)
-    return Plan("none", f"{reason}, no room on the disk" if files else reason)
+    return Plan("none", f"{reason}, no room on the disk" if costly else reason)
+
+
+class Rows:
+    """The rows of each split, made when first asked for and kept: in a run, all that reads asks here."""
+
+    def __init__(self, prepared: Prepared, plan: Plan):
+        self.prepared, self.plan = prepared, plan
+        self._features = Features(prepared)
+        self._made: dict[str, Source] = {}
+
+    def __getitem__(self, split: str) -> Source:
+        if split not in NAMES:
+            raise KeyError(split)
+        if split not in self._made:
+            self._made[split] = self._features.source(split) if self.plan.kind == "features" else self._pixels(split)
+        return self._made[split]
+
+    def eval_loader(self, split: str) -> Loader:
+        """Batches of a split for the evaluator."""
+        prepared = self.prepared
+        batch = eval_batch(prepared.recipe, prepared.splits)
+        return eval_loader(self[split], prepared.splits[split].targets, batch, prepared.canvas, prepared.reading)
+
+    def _pixels(self, split: str) -> Source:
+        prepared = self.prepared
+        decoded = Decoded(prepared.splits[split], prepared.canvas, prepared.recipe.seed)
+        return pixel_source(decoded, self.plan.kind, self.plan.on_disk, prepared.device, prepared.say)

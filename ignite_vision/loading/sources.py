@@ -1,4 +1,4 @@
-"""Where the rows of a batch come from: decoded when asked for, in memory, on disk, or features of a frozen network.
+"""Where the rows of a batch come from: decoded when asked for, in memory, or on disk.
 
 A Source answers a request, (epoch, indices), with rows. Whichever kind it is, the rows are the same to the bit.
 """
@@ -15,12 +15,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from ignite_vision.data.containers import ArrayImages, DatasetImages, ImageFiles, Images
-from ignite_vision.data.preprocessing import Canvas, Preprocessing
-from ignite_vision.loading.cache import Shards, key_of_images, my_shares, with_progress
-from ignite_vision.loading.plan import Plan
+from ignite_vision.data.containers import Container
+from ignite_vision.data.preprocessing import Canvas
+from ignite_vision.loading.cache import Shards, my_shares, with_progress
 from ignite_vision.randomness import Purpose, seed_everything
-from ignite_vision.recipe import Recipe
 from ignite_vision.system.environment import versions
 
 DECODE_BLOCK, DECODE_AT_ONCE = 256, 16  # images that are begun together, and that one thread takes at a time
@@ -28,15 +26,28 @@ DECODE_BLOCK, DECODE_AT_ONCE = 256, 16  # images that are begun together, and th
 Request = tuple[int, np.ndarray]  # (epoch, (N,) image indices)
 
 
-def canvas_of(recipe: Recipe, preprocessing: Preprocessing) -> Canvas:
-    """Without augmentation only the centre crop is ever seen; a random crop needs what lies around it."""
-    return Canvas(preprocessing, preprocessing.resize if recipe.augment else preprocessing.crop)
+class Source(Dataset[torch.Tensor]):
+    """Rows by request. A custom kind says of itself what the loaders have to know."""
+
+    pinned = True  # whether batches lie in ordinary memory, from which a GPU copies faster when it is pinned
+    augmented = False  # whether the recipe's augmentation is in the rows already
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, request: Request) -> torch.Tensor:
+        raise NotImplementedError
+
+    def wants_workers(self, device: torch.device) -> bool:
+        """Whether loader workers make reading faster, for batches that go to `device`."""
+        del device
+        return True
 
 
-class Decoded(Dataset[torch.Tensor]):
+class Decoded(Source):
     """Images read when asked for. (epoch, (N,) indices) -> (N,c,S,S) uint8."""
 
-    def __init__(self, images: Images, to_canvas: Canvas, seed: int):
+    def __init__(self, images: Container, to_canvas: Canvas, seed: int):
         self.images, self.to_canvas, self.seed = images, to_canvas, seed
 
     def __len__(self) -> int:
@@ -44,19 +55,25 @@ class Decoded(Dataset[torch.Tensor]):
 
     def __getitem__(self, request: Request) -> torch.Tensor:
         epoch, index = request
-        if get_worker_info() is None and isinstance(self.images, ImageFiles):
-            return torch.stack(list(decode(self, index.tolist())))
-        return torch.stack([self.one(epoch, i) for i in index.tolist()])
+        return torch.stack(list(self.rows(index.tolist(), epoch)))
+
+    def rows(self, indices: Sequence[int], epoch: int = 0) -> Iterator[torch.Tensor]:
+        """Yield these images in order, each (c,S,S) uint8."""
+        if self.images.thread_safe and self.images.stable and get_worker_info() is None:
+            return decode(self, indices)
+        return (self.one(epoch, i) for i in indices)
 
     def one(self, epoch: int, i: int) -> torch.Tensor:
         """One image, (c,S,S) uint8."""
-        if isinstance(self.images, DatasetImages):  # a data set of the user's own may draw random numbers
+        if not self.images.stable:  # a custom data set may draw random numbers
             seed_everything(self.seed, Purpose.SAMPLE, epoch, i)
         return self.to_canvas(self.images[i][0])
 
 
-class Resident(Dataset[torch.Tensor]):
+class Resident(Source):
     """Rows in the device's memory. tensor: (N,...); (epoch, (n,) indices) -> (n,...), images in channels_last."""
+
+    pinned = False
 
     def __init__(self, tensor: torch.Tensor):
         self.is_images = tensor.ndim == 4 and tensor.dtype == torch.uint8
@@ -69,8 +86,13 @@ class Resident(Dataset[torch.Tensor]):
         rows = self.rows.index_select(0, torch.from_numpy(request[1]).to(self.rows.device))
         return rows.permute(0, 3, 1, 2) if self.is_images else rows
 
+    def wants_workers(self, device: torch.device) -> bool:
+        """Nothing to read."""
+        del device
+        return False
 
-class Mapped(Dataset[torch.Tensor]):
+
+class Mapped(Source):
     """Rows in files, read at memory speed once the system has them in its cache. As Resident."""
 
     def __init__(self, shards: Shards):
@@ -82,12 +104,18 @@ class Mapped(Dataset[torch.Tensor]):
     def __getitem__(self, request: Request) -> torch.Tensor:
         return self.shards.gather(request[1])
 
+    def wants_workers(self, device: torch.device) -> bool:
+        """A GPU waits for the copy; on a CPU a worker would copy once more."""
+        return device.type != "cpu"
 
-class Views(Dataset[torch.Tensor]):
-    """Rows (N,V,...) of which epoch e uses view e mod V. source: Resident or Mapped."""
 
-    def __init__(self, source: Resident | Mapped, views: int):
-        self.source, self.views = source, views
+class Views(Source):
+    """Rows (N,V,...) of which epoch e uses view e mod V: features, behind the augmentation. source: of all views."""
+
+    augmented = True
+
+    def __init__(self, source: Source, views: int):
+        self.source, self.views, self.pinned = source, views, source.pinned
 
     def __len__(self) -> int:
         return len(self.source)
@@ -95,23 +123,25 @@ class Views(Dataset[torch.Tensor]):
     def __getitem__(self, request: Request) -> torch.Tensor:
         return self.source[request][:, request[0] % self.views]
 
-
-Source = Decoded | Resident | Mapped | Views
+    def wants_workers(self, device: torch.device) -> bool:
+        """Features are small."""
+        del device
+        return False
 
 
 def pixel_source(
-    images: Images, to_canvas: Canvas, seed: int, plan: Plan, device: torch.device, say: Callable[[str], None]
+    decoded: Decoded, kind: str, on_disk: bool, device: torch.device, say: Callable[[str], None]
 ) -> Source:
-    """Make what the plan says: with pixels on disk it decodes what is missing there now."""
-    decoded = Decoded(images, to_canvas, seed)
-    if plan.kind == "none":
+    """Rows of a split as a plan of this kind holds them; on disk, what is missing there is decoded now."""
+    if kind == "none":
         return decoded
-    if isinstance(images, ArrayImages):
-        return Resident(to_canvas(images.images[images.index]).to(device))
-    if not plan.on_disk:
-        return Resident(_stacked(decode(decoded, range(len(images))), len(images)).to(device))
+    pixels = decoded.images.pixels()
+    if pixels is not None:
+        return Resident(decoded.to_canvas(pixels).to(device))
+    if not on_disk:
+        return Resident(_stacked(decoded.rows(range(len(decoded))), len(decoded)).to(device))
     shards = pixel_shards(decoded, say)
-    return Mapped(shards) if plan.kind == "pixels" else Resident(shards.read_all().to(device))
+    return Mapped(shards) if kind == "pixels" else Resident(shards.read_all().to(device))
 
 
 def decode(source: Decoded, indices: Sequence[int]) -> Iterator[torch.Tensor]:
@@ -150,12 +180,12 @@ def pixel_shards(source: Decoded, say: Callable[[str], None]) -> Shards:
     first = source.one(0, 0)
     preprocessing = source.to_canvas.preprocessing
     key = {
-        "images": key_of_images(source.images),
+        "images": source.images.stamp(),
         "canvas": [preprocessing.resize, size, preprocessing.interpolation, channels],
         "versions": {name: versions()[name] for name in ("torch", "torchvision", "pillow")},
     }
     shards = Shards("pixels", key, len(source), tuple(first.shape), torch.uint8)
     for todo in my_shares(shards):
         for k in with_progress(todo, len(todo), "decoding images", say):
-            shards.write(k, torch.stack(list(decode(source, shards.rows(k)))))
+            shards.write(k, torch.stack(list(source.rows(shards.rows(k)))))
     return shards

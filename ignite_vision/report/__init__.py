@@ -1,1 +1,1 @@
-"""TODO."""
+"""What a person looks at."""

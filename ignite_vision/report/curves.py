@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jinja2
 
+from ignite_vision.errors import printable
 from ignite_vision.system.files import write_atomically
 from ignite_vision.training.history import EpochRow
 
@@ -37,11 +38,13 @@ class Panel:
 
 
 def write_curves(rows: Sequence[EpochRow], path: Path, title: str) -> None:
-    """Draw loss and accuracy of train and validation over the epochs; a ring marks the best epoch."""
+    """Draw loss and accuracy of train and validation over the epochs, and what was recorded; a ring marks the best."""
     panels = [panel(rows, "loss", LEFT), panel(rows, "accuracy", 2 * LEFT + WIDTH)]
+    recorded = list(dict.fromkeys(name for row in rows for name in row.recorded))
+    panels += [recorded_panel(rows, name, (k + 3) * LEFT + (k + 2) * WIDTH) for k, name in enumerate(recorded)]
     environment = jinja2.Environment(loader=jinja2.PackageLoader("ignite_vision.report", "."), autoescape=True)
     svg = environment.get_template("curves.svg").render(
-        panels=panels, title=title, top=TOP, width=WIDTH, height=HEIGHT, total_width=3 * LEFT + 2 * WIDTH - 20
+        panels=panels, title=printable(title), top=TOP, width=WIDTH, height=HEIGHT, total_width=(len(panels) + 1) * LEFT + len(panels) * WIDTH - 20
     )
     write_atomically(path, svg + "\n")
 
@@ -50,6 +53,16 @@ def panel(rows: Sequence[EpochRow], what: str, x: float) -> Panel:
     """Lay out one plot of `what` ("loss" or "accuracy")."""
     train = [getattr(row, f"train_{what}") for row in rows]
     val = [getattr(row, f"val_{what}") for row in rows]
+    return lay_out(rows, what, x, train, val)
+
+
+def recorded_panel(rows: Sequence[EpochRow], name: str, x: float) -> Panel:
+    """Lay out the plot of a number that a handler recorded; epochs without it have no point."""
+    return lay_out(rows, name, x, [], [row.recorded.get(name, math.nan) for row in rows])
+
+
+def lay_out(rows: Sequence[EpochRow], title: str, x: float, train: list[float], val: list[float]) -> Panel:
+    """Lay out one plot whose left edge is at x, of a value per epoch in each series; train may be empty."""
     epochs = [row.epoch for row in rows]
     values = nice_ticks(*extent([*train, *val]))
     low, high = values[0], values[-1]
@@ -63,12 +76,12 @@ def panel(rows: Sequence[EpochRow], what: str, x: float) -> Panel:
 
     def line(series: list[float]) -> str:
         return " ".join(
-            f"{across(e):.1f},{down(v):.1f}" for e, v in zip(epochs, series, strict=True) if math.isfinite(v)
+            f"{across(e):.1f},{down(v):.1f}" for e, v in zip(epochs, series, strict=False) if math.isfinite(v)
         )
 
     best = next((i for i in reversed(range(len(rows))) if rows[i].best), None)
     return Panel(
-        title=what,
+        title=title,
         x=x,
         xticks=[Tick(across(e), f"{e:g}") for e in nice_ticks(first, last) if first <= e <= last and e == int(e)],
         yticks=[Tick(down(v), f"{v:g}") for v in values],

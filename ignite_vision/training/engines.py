@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,73 +13,109 @@ from ignite.handlers import EpochOutputStore
 from torch import nn
 
 from ignite_vision.augment import augment
-from ignite_vision.data.preprocessing import center_crop, normalize
+from ignite_vision.data.preprocessing import Preprocessing, center_crop, normalize
 from ignite_vision.errors import UserError
+from ignite_vision.loading.loaders import Loader
+from ignite_vision.loading.plan import Plan
 from ignite_vision.models.head import keep_frozen
+from ignite_vision.prepare import Prepared
 from ignite_vision.randomness import Purpose, seed_everything
 from ignite_vision.recipe import optimizer_class
+from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
-from ignite_vision.system.device import autocast_dtype
-
-if TYPE_CHECKING:
-    from ignite_vision.training.run import Run
-
+from ignite_vision.system.device import autocast
+from ignite_vision.training.scores import loss_and_accuracy
 
 Batch = Sequence[torch.Tensor]
+Prepare = Callable[[Batch, torch.device, bool], tuple[torch.Tensor, torch.Tensor]]
+Forward = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 
 
-def make_engines(run: Run) -> None:
-    """Give the run its optimizer, trainer and evaluator. The model is on the device already, and there are loaders."""
-    run.optimizer = make_optimizer(run)
-    network = distributed.in_parallel(run.network, run.device)
-    forward = forward_in(run.precision, run.device, run.frozen if run.network is run.model else [])
-    settle_order_of_addition(run, lambda images: forward(network, images))
-    run.trainer = create_supervised_trainer(
+def make_optimizer(prepared: Prepared) -> torch.optim.Optimizer:
+    """Build the recipe's optimizer over what trains; named ones in torch's fused form where there is one."""
+    recipe = prepared.recipe
+    parameters = [p for p in prepared.model.parameters() if p.requires_grad]
+    if callable(recipe.optimizer):
+        return recipe.optimizer(parameters, recipe.lr)
+    make = optimizer_class(recipe.optimizer)
+    options: dict[str, Any] = {"lr": recipe.lr}
+    options |= {"fused": True} if "fused" in make.__init__.__code__.co_varnames else {}
+    return make(parameters, **options)
+
+
+def make_trainer(prepared: Prepared, plan: Plan, network: nn.Module, optimizer: torch.optim.Optimizer) -> Engine:
+    """Build the engine that trains `network`: the model or its head, wrapped where there are several processes."""
+    recipe, device = prepared.recipe, prepared.device
+    loss = loss_on(device, recipe.loss)
+
+    def checked_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        value = loss(logits, targets)
+        if not math.isfinite(value.item()):  # waits for nothing on a CPU
+            where = f"epoch {trainer.state.epoch}, iteration {trainer.state.iteration}"
+            raise not_finite(where, optimizer, prepared.directory)
+        return value
+
+    trainer = create_supervised_trainer(
         network,
-        run.optimizer,
-        make_loss(run),
-        device=run.device,
+        optimizer,
+        # on a GPU it is looked at once an epoch instead: looking waits for the device
+        checked_loss if device.type == "cpu" else loss,
+        device=device,
         non_blocking=True,
-        prepare_batch=prepare_training(run),
-        model_fn=forward,
+        prepare_batch=prepare_training(prepared, plan.kind),
+        model_fn=forward_in(prepared.precision, device, frozen_in(prepared, plan)),
         # detached and still on the device: an .item() here would wait for it in every iteration
         output_transform=lambda _x, y, y_pred, loss: {
             "y_pred": y_pred.detach(),
             "y": y,
             "loss": loss.detach(),
         },
-        gradient_accumulation_steps=run.recipe.accumulate,
-        **_loss_scaling(run.precision),
+        gradient_accumulation_steps=recipe.accumulate,
+        **_loss_scaling(prepared.precision),
     )
-    run.evaluator = make_evaluator(run)
-
     mine = [distributed.rank()] if distributed.rank() else []  # each process drops out other activations
 
-    @run.trainer.on(Events.ITERATION_STARTED)
+    @trainer.on(Events.ITERATION_STARTED)
     def seed_the_step(trainer: Engine) -> None:
-        seed_everything(run.recipe.seed, Purpose.STEP, trainer.state.iteration, *mine)
+        seed_everything(recipe.seed, Purpose.STEP, trainer.state.iteration, *mine)
+
+    return trainer
 
 
-def settle_order_of_addition(run: Run, forward: Callable[[torch.Tensor], torch.Tensor]) -> None:
+def settle_order_of_addition(prepared: Prepared, plan: Plan, network: nn.Module, train: Loader) -> None:
     """Pass a batch through and back, and forget what came of it.
 
-    After its first backward pass DistributedDataParallel lays the gradients out anew, and those of three processes or
-    more are added in another order, with other last bits. A run that goes on must not begin before that.
+    After its first backward pass DistributedDataParallel lays the gradients out again, and those of three processes or
+    more are added in another order, with other last bits. A resumed run must not begin before that.
     """
     if distributed.count() < 3:
         return
-    buffers = {name: buffer.clone() for name, buffer in run.network.named_buffers()}
-    index = np.arange(run.loaders.batch // distributed.count())
-    images, targets = prepare_training(run)(run.loaders.train.dataset[0, index], run.device, False)
-    run.network.train()
-    run.recipe.loss(forward(images), targets).backward()
-    for parameter in run.network.parameters():
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    index = next(iter(train.sampler))[1]
+    prepare = prepare_training(prepared, plan.kind)
+    images, targets = prepare(train.dataset[0, np.arange(len(index))], prepared.device, False)
+    network.train()
+    logits = forward_in(prepared.precision, prepared.device, frozen_in(prepared, plan))(network, images)
+    loss_on(prepared.device, prepared.recipe.loss)(logits, targets).backward()
+    for parameter in network.parameters():
         parameter.grad = None
-    for name, buffer in run.network.named_buffers():
+    for name, buffer in network.named_buffers():
         buffer.copy_(buffers[name])
 
 
-def make_evaluator(run: Run) -> Engine:
+def frozen_in(prepared: Prepared, plan: Plan) -> list[nn.Module]:
+    """What stays in eval mode of what the trainer runs: nothing of a head alone."""
+    return [] if plan.kind == "features" else prepared.frozen
+
+
+def loss_on(device: torch.device, loss: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """The recipe's loss; a module's weights are moved to the device."""
+    return loss.to(device) if isinstance(loss, nn.Module) else loss
+
+
+def make_evaluator(
+    network: nn.Module, preprocessing: Preprocessing, precision: str, device: torch.device, plan_kind: str = "none"
+) -> Engine:
     """Build an engine that keeps logits and targets of an epoch; metrics weigh every image once.
 
     Each process runs over its share, and all of them have the whole. After run(): state.logits (N,C) float32,
@@ -87,11 +123,11 @@ def make_evaluator(run: Run) -> Engine:
     "accuracy" (a fraction).
     """
     evaluator = create_supervised_evaluator(
-        run.network,
-        device=run.device,
+        network,
+        device=device,
         non_blocking=True,
-        prepare_batch=prepare_evaluation(run),
-        model_fn=forward_in(run.precision, run.device, []),
+        prepare_batch=prepare_evaluation(preprocessing, plan_kind),
+        model_fn=forward_in(precision, device, []),
         # images are padded to a fixed batch, targets are not
         output_transform=lambda _x, y, y_pred: {"y_pred": y_pred[: len(y)], "y": y},
     )
@@ -107,58 +143,25 @@ def make_evaluator(run: Run) -> Engine:
     return evaluator
 
 
-def loss_and_accuracy(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
-    """Mean cross entropy in nats, summed in float64 in the images' order, and the fraction that is right."""
-    loss = nn.functional.cross_entropy(logits.double(), targets)
-    correct = (logits.argmax(1) == targets).sum()
-    return {"loss": loss.item(), "accuracy": correct.item() / len(targets)}
-
-
-def make_optimizer(run: Run) -> torch.optim.Optimizer:
-    """Build the recipe's optimizer over what trains; named ones in torch's fused form where there is one."""
-    parameters = [p for p in run.model.parameters() if p.requires_grad]
-    if callable(run.recipe.optimizer):
-        return run.recipe.optimizer(parameters, run.recipe.lr)
-    make = optimizer_class(run.recipe.optimizer)
-    options: dict[str, Any] = {"lr": run.recipe.lr}
-    options |= {"fused": True} if "fused" in make.__init__.__code__.co_varnames else {}
-    return make(parameters, **options)
-
-
-def make_loss(run: Run) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Return the recipe's loss; on the CPU it also stops at the first that is not finite, before it is applied."""
-    if run.device.type != "cpu":
-        return run.recipe.loss  # looked at once an epoch instead: looking waits for the device
-
-    def checked_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        loss = run.recipe.loss(logits, targets)
-        if not math.isfinite(loss.item()):  # waits for nothing on a CPU
-            state = run.trainer.state
-            raise not_finite(run, f"epoch {state.epoch}, iteration {state.iteration}")
-        return loss
-
-    return checked_loss
-
-
-def not_finite(run: Run, where: str) -> UserError:
-    """Return the error for a loss that is NaN or infinite."""
-    lr = run.optimizer.param_groups[0]["lr"]
+def not_finite(where: str, optimizer: torch.optim.Optimizer, directory: RunDirectory) -> UserError:
+    """Return the error for a loss or a weight that is NaN or infinite."""
+    lr = optimizer.param_groups[0]["lr"]
     return UserError(
         f"the loss is not finite in {where} at learning rate {lr:.3g}",
-        run.directory,
+        directory,
         f"Try a smaller one, `--set lr={lr / 10:.1g}`, or `--set precision=fp32`. The last good checkpoint is kept.",
     )
 
 
-def prepare_training(run: Run) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+def prepare_training(prepared: Prepared, plan_kind: str) -> Prepare:
     """(uint8 images, targets, u) -> augmented, normalised float32 images and targets, on the device."""
-    operations, preprocessing = run.recipe.augment, run.preprocessing
-    if run.plan.kind == "features":
+    operations, preprocessing = prepared.recipe.augment, prepared.preprocessing
+    if plan_kind == "features":
         return prepare_features
 
     def prepare(batch: Batch, device: torch.device, non_blocking: bool) -> tuple[torch.Tensor, torch.Tensor]:
         images, targets, u = (tensor.to(device, non_blocking=non_blocking) for tensor in batch)
-        images = augment(images, u, operations, preprocessing.crop)
+        images, targets = augment(images, targets, u, operations, preprocessing.crop)
         return normalize(images, preprocessing), targets
 
     return prepare
@@ -172,10 +175,9 @@ def prepare_features(batch: Batch, device: torch.device, non_blocking: bool) -> 
     return features, targets
 
 
-def prepare_evaluation(run: Run) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+def prepare_evaluation(preprocessing: Preprocessing, plan_kind: str) -> Prepare:
     """(uint8 images, targets) -> normalised float32 centre crops and targets, on the device. Nothing random."""
-    preprocessing = run.preprocessing
-    if run.plan.kind == "features":
+    if plan_kind == "features":
         return prepare_features
 
     def prepare(batch: Batch, device: torch.device, non_blocking: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -185,32 +187,19 @@ def prepare_evaluation(run: Run) -> Callable[..., tuple[torch.Tensor, torch.Tens
     return prepare
 
 
-def forward_in(
-    precision: str, device: torch.device, frozen: list[nn.Module]
-) -> Callable[[nn.Module, torch.Tensor], torch.Tensor]:
+def forward_in(precision: str, device: torch.device, frozen: list[nn.Module]) -> Forward:
     """Return Ignite's model_fn: the forward pass under autocast, its logits in float32.
 
     In bf16 the cross entropy itself would be computed in bf16 otherwise (2.5625 for 2.5777). Ignite's step calls
     model.train() every iteration, so what is frozen goes back to eval mode every iteration too.
     """
-    dtype = autocast_dtype(precision)
 
     def forward(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
         keep_frozen(frozen)
-        if dtype is None:
-            return model(images)
-        with torch.autocast(device.type, dtype):
+        with autocast(device, precision):
             return model(images).float()
 
     return forward
-
-
-def state_that_changes(run: Run) -> dict[str, torch.Tensor]:
-    """Return the model's state without what is frozen: parameters without gradient, buffers of frozen modules."""
-    still = {id(p) for p in run.model.parameters() if not p.requires_grad}
-    still |= {id(b) for module in run.frozen for b in module.buffers()}
-    names = dict(run.model.named_parameters()) | dict(run.model.named_buffers())
-    return {name: t for name, t in run.model.state_dict().items() if id(names.get(name)) not in still}
 
 
 def _loss_scaling(precision: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Sums and times of the running epoch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from ignite_vision.system import distributed
+from ignite_vision.training.scores import right
 
 COUNT_AT_ONCE = 16  # batches
 
@@ -16,7 +17,7 @@ COUNT_AT_ONCE = 16  # batches
 class TrainingSums:
     """Loss and accuracy of the running epoch, summed on the device: no extra pass, no waiting.
 
-    Not an Ignite metric: those are reset by the EPOCH_STARTED that fires again when a run goes on in mid-epoch.
+    Not an Ignite metric: four operations for each batch would slow small networks.
     """
 
     def __init__(self, device: torch.device):
@@ -37,15 +38,15 @@ class TrainingSums:
         self.images += len(output["y"])
 
     def _count(self) -> None:
-        """Count what is right in several batches at once: four operations for each would slow small networks."""
+        """Count what is right in several batches at once."""
         if self.uncounted:
             y_pred, y = map(torch.cat, zip(*self.uncounted, strict=True))
-            self.correct += (y_pred.argmax(1) == y).sum()
+            self.correct += right(y_pred, y).sum()
             self.uncounted.clear()
 
     def means(self) -> tuple[float, float]:
         """(mean loss in nats, accuracy as a fraction) so far, over all processes. Waits for the device."""
-        parts = distributed.everyones(self._numbers())
+        parts = distributed.gather(self._numbers())
         loss, correct, batches, images = (sum(column) for column in zip(*parts, strict=True))
         return loss / max(batches, 1), correct / max(images, 1)
 
@@ -62,10 +63,10 @@ class TrainingSums:
 
     def state_dict(self) -> dict[str, Any]:
         """Every process's numbers, since a sum of sums would round otherwise. Every process must call this."""
-        return {"processes": distributed.everyones(self._numbers())}
+        return {"processes": distributed.gather(self._numbers())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on in the middle of an epoch, each process with its own; if their number is another, 0 has the sum."""
+        """Resume within an epoch, each process with its own; if their number is another, 0 has the sum."""
         self.reset()
         parts = state["processes"]
         if len(parts) != distributed.count():
@@ -76,11 +77,11 @@ class TrainingSums:
 
 
 class Stopwatch:
-    """Seconds of the running epoch's training part: in all, and waiting for data; and of saving since the last row."""
+    """Seconds of the running epoch's training part: in all, and waiting for data."""
 
     def __init__(self) -> None:
         self.begin = self.batch_wanted = time.perf_counter()
-        self.waited = self.seconds = self.saving = 0.0
+        self.waited = self.seconds = 0.0
 
     def attach(self, trainer: Engine) -> None:
         """Follow a trainer."""
@@ -103,3 +104,11 @@ class Stopwatch:
     def have(self) -> None:
         """Note that the next batch is there."""
         self.waited += time.perf_counter() - self.batch_wanted
+
+
+class Meters:
+    """Both, of one training."""
+
+    def __init__(self, device: torch.device):
+        self.sums = TrainingSums(device)
+        self.stopwatch = Stopwatch()

@@ -1,4 +1,4 @@
-"""TODO."""
+"""run.json: what a run began as, and what differs when a command takes it up again."""
 
 from __future__ import annotations
 
@@ -6,88 +6,95 @@ import json
 import shutil
 from typing import Any
 
+import torch
+
 from ignite_vision.data.splits import content_hash, fingerprint
 from ignite_vision.data.splits_csv import resized, write_csv
 from ignite_vision.errors import UserError
+from ignite_vision.loading.plan import Plan
+from ignite_vision.prepare import Prepared
 from ignite_vision.recipe import fields_of
-from ignite_vision.system import distributed, environment
-from ignite_vision.system.files import write_atomically
-
-try:
-    import fcntl
-except ImportError:  # not on Windows: there, nothing keeps two runs out of one directory
-    fcntl = None  # type: ignore[assignment]
 from ignite_vision.run_directory import FORMAT_VERSION
-from ignite_vision.training.run import Run
+from ignite_vision.system import distributed
+from ignite_vision.system.environment import record
 
 
-def write_settings(run: Run) -> None:
-    """Write the recipe's source, run.json and splits.csv: before anything trains. Only process 0 does."""
+def write_settings(prepared: Prepared, plan: Plan) -> None:
+    """Write the recipe's source, splits.csv and run.json, last: before anything trains. Only process 0 does."""
     if not distributed.is_first():
         return
-    shutil.copyfile(run.loaded.source, run.directory / "recipe.py")
-    write_csv(run.splits, run.directory / "splits.csv")
-    write_atomically(run.directory / "run.json", json.dumps(settings_of(run), indent=2) + "\n")
+    shutil.copyfile(prepared.loaded.source, prepared.directory.recipe_copy)
+    write_csv(prepared.splits, prepared.directory.splits)
+    prepared.directory.write_settings(settings_of(prepared, plan))
 
 
-def settings_of(run: Run) -> dict[str, Any]:
+def settings_of(prepared: Prepared, plan: Plan) -> dict[str, Any]:
     """What run.json says. JSON-plain."""
+    splits = prepared.splits
     return {
         "format_version": FORMAT_VERSION,
-        "name": run.loaded.name,
-        "spec": run.loaded.spec,
-        "overrides": run.overrides,
-        "recipe": fields_of(run.recipe),
+        "name": prepared.loaded.name,
+        "spec": prepared.loaded.spec,
+        "overrides": prepared.overrides,
+        "recipe": fields_of(prepared.recipe),
+        "sources": prepared.loaded.sources(),
+        "weights": prepared.weights,
         "data": {
-            "folder": str(run.data),
-            "fingerprint": fingerprint(run.splits),
-            "content": content_hash(run.splits) if run.verify_data else None,
-            "sizes": {name: len(getattr(run.splits, name)) for name in ("train", "val", "test")},
+            "folder": str(prepared.data),
+            "fingerprint": fingerprint(splits),
+            "sample": splits.train.sample_digest(),
+            "content": content_hash(splits) if prepared.options.verify_data else None,
+            "sizes": {name: len(images) for name, images in splits.items()},
         },
-        "classes": list(run.splits.classes),
-        "preprocessing": run.preprocessing.to_dict(),
-        "environment": environment.record(run.device, run.precision),
-        "cache": {"kind": run.plan.kind, "reason": run.plan.reason},
+        "classes": list(splits.classes),
+        "preprocessing": prepared.preprocessing.to_dict(),
+        "environment": record(prepared.device, prepared.precision),
+        "cache": {"kind": plan.kind, "reason": plan.reason},
     }
 
 
-def refuse_changes(run: Run, settings: dict[str, Any]) -> None:
-    """UserError (exit 2) that names every recipe field that differs from run.json, old -> new; epochs may."""
-    old, new = settings["recipe"], json.loads(json.dumps(fields_of(run.recipe)))
+def refuse_changes(prepared: Prepared, settings: dict[str, Any]) -> None:
+    """UserError (exit 2) that names what differs from run.json, old -> new; epochs may."""
+    old, new = settings["recipe"], json.loads(json.dumps(fields_of(prepared.recipe)))
     names = [name for name in new if name != "epochs" and name in old and old[name] != new[name]]
     if names:
         changes = ", ".join(f"{name}: {old.get(name)!r} -> {new[name]!r}" for name in names)
-        raise UserError(
-            f"this run began with another recipe: {changes}",
-            run.directory,
-            "Undo that, or choose another --out.",
-        )
-    if settings["data"]["fingerprint"] != fingerprint(run.splits):
-        found = resized(run.splits, run.directory / "splits.csv") or ["pixels or labels"]
+        hint = "Undo that, or choose another --out."
+        raise UserError(f"this run began with another recipe: {changes}", prepared.directory, hint)
+    if settings["weights"] != prepared.weights:
+        what = f"the content of the weights changed since this run began ({prepared.recipe.weights})"
+        raise UserError(what, prepared.directory, "Restore them, or choose another --out.")
+    _refuse_changed_data(prepared, settings["data"])
+
+
+def _refuse_changed_data(prepared: Prepared, before: dict[str, Any]) -> None:
+    splits, verify = prepared.splits, prepared.options.verify_data
+    if before["fingerprint"] != fingerprint(splits):
+        found = resized(splits, prepared.directory.splits) or ["pixels or labels"]
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         what = f"the data changed since this run began: {', '.join(found[:3])}{more}"
-        raise UserError(what, run.data, "Restore it, or choose another --out.")
-    if run.verify_data and settings["data"].get("content") is None:
-        raise UserError("this run began without --verify-data", run.directory, "Leave it out.")
-    if run.verify_data and settings["data"]["content"] != content_hash(run.splits):
+        raise UserError(what, prepared.data, "Restore it, or choose another --out.")
+    if verify and before.get("content") is None:
+        raise UserError("this run began without --verify-data", prepared.directory, "Leave it out.")
+    if (verify and before["content"] != content_hash(splits)) or before["sample"] != splits.train.sample_digest():
         what = "the content of a file changed since this run began, not its size"
-        raise UserError(what, run.data, "Restore the data, or choose another --out.")
+        raise UserError(what, prepared.data, "Restore the data, or choose another --out.")
 
 
-def changed_source(run: Run) -> list[str]:
-    """`recipe file` if its text is another than when the run began: the same fields may do something else now."""
-    before = run.directory / "recipe.py"
-    if not before.is_file() or before.read_bytes() == run.loaded.source.read_bytes():
-        return []
-    return [f"the text of {run.loaded.source}"]
+def changed_sources(prepared: Prepared, settings: dict[str, Any]) -> list[str]:
+    """Files of the recipe whose code is not what it was when the run began: the same fields may do something else."""
+    old, new = settings["sources"], prepared.loaded.sources()
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
-def changed_environment(run: Run, settings: dict[str, Any], but: tuple[str, ...] = ()) -> list[str]:
-    """What differs outside recipe and data, as `subject: old -> new`; the run goes on, not exact.
+def changed_environment(
+    settings: dict[str, Any], device: torch.device, precision: str, but: tuple[str, ...] = ()
+) -> list[str]:
+    """What differs outside recipe and data, as `subject: old -> new`; the run continues, not exact.
 
     but: keys that are not looked at.
     """
-    old, new = settings["environment"], environment.record(run.device, run.precision)
+    old, new = settings["environment"], record(device, precision)
     old, new = {**old, **old["versions"]}, {**new, **new["versions"]}
     keys = [key for key in new if key not in ("versions", *but) and old.get(key) != new[key]]
     return [f"{key}: {old.get(key)} -> {new[key]}" for key in keys]

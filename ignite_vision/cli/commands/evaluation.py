@@ -1,0 +1,41 @@
+"""`evaluate`: how good a finished run's model is, on its own images or on others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ignite_vision.cli.console import is_first, say
+from ignite_vision.cli.options import PATH, device, nproc_per_node, options_of, workers
+
+if TYPE_CHECKING:
+    from ignite_vision.prepare import Options
+
+
+@click.command()
+@click.argument("run_directory", metavar="RUN", type=PATH)
+@click.option("--data", type=PATH, help="Where the data set is now, or other images of the same classes.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@device
+@workers
+@nproc_per_node
+def evaluate(run_directory: Path, data: Path | None, split: str, nproc_per_node: int | None, **options: Any) -> None:
+    """Evaluate the best model of RUN on one of its splits, or on another folder of the same classes."""
+    from ignite_vision.cli.launch import launch
+
+    choices = options_of(data=data, out=run_directory, **options)
+    launch(nproc_per_node, choices.device, _evaluate, choices, run_directory, split)
+
+
+def _evaluate(options: Options, run_directory: Path, split: str) -> None:
+    from ignite_vision.cli.summary import results
+    from ignite_vision.jobs import evaluate_run
+    from ignite_vision.run_directory import RunDirectory
+
+    directory = RunDirectory(run_directory)
+    evaluated = evaluate_run(directory, split, options, say)
+    if is_first():
+        for line in results(evaluated.metrics, directory, evaluated.folder):
+            click.echo(line)

@@ -1,0 +1,16 @@
+"""`doctor`: the machine under a run."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+def doctor() -> None:
+    """Show versions, device, precision, threads and memory: what a bug report needs."""
+    from ignite_vision.cli.machine import findings
+
+    rows = findings()
+    width = max(len(subject) for subject, _ in rows)
+    for subject, finding in rows:
+        click.echo(f"{subject:<{width}}  {finding}")

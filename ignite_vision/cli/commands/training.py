@@ -1,0 +1,103 @@
+"""`run` and `resume`: train, evaluate, leave a run directory."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ignite_vision.cli.console import is_first, say
+from ignite_vision.cli.options import (
+    CHOICES,
+    PATH,
+    device,
+    options_of,
+    overrides_of,
+    run_options,
+    training_options,
+    workers,
+)
+
+if TYPE_CHECKING:
+    from ignite_vision.jobs import Outcome
+    from ignite_vision.prepare import Options
+    from ignite_vision.recipe_files import LoadedRecipe
+
+
+@click.command()
+@click.argument("recipe")
+@run_options
+@training_options
+@click.option("--dry-run", is_flag=True, help="Build everything, run two batches, train nothing, write nothing.")
+def run(recipe: str, dry_run: bool, nproc_per_node: int | None, **options: Any) -> None:
+    """Train RECIPE (a name, a .py file, or a folder of images) and evaluate it on its test split.
+
+    Run the same command again and it resumes.
+    """
+    from ignite_vision.cli.launch import launch
+    from ignite_vision.recipe_files import load
+
+    choices = options_of(**{name: options.pop(name) for name in CHOICES})
+    overrides = overrides_of(options.pop("settings"), options)
+    work = _dry_run if dry_run else _train
+    launch(nproc_per_node, choices.device, work, choices, functools.partial(load, recipe), overrides)
+
+
+@click.command()
+@click.argument("run_directory", metavar="RUN", type=PATH)
+@click.option("--data", type=PATH, help="Where the data set is now, if it moved.")
+@click.option("--epochs", type=click.IntRange(1), help="Train longer: up to this many epochs in all.")
+@device
+@workers
+@training_options
+def resume(
+    run_directory: Path, data: Path | None, epochs: int | None, nproc_per_node: int | None, **options: Any
+) -> None:
+    """Resume RUN where it was stopped, or train it for more epochs."""
+    from ignite_vision.cli.launch import launch
+    from ignite_vision.recipe_files import load_again
+    from ignite_vision.run_directory import RunDirectory
+
+    directory = RunDirectory(run_directory)
+    settings = directory.read_settings()
+    folder, overrides = Path(settings["data"]["folder"]), dict(settings["overrides"])
+    if epochs is not None:
+        overrides["epochs"] = str(epochs)
+    choices = options_of(data=data or (folder if folder.exists() else None), out=run_directory, **options)
+    load = functools.partial(load_again, settings["spec"], directory.recipe_copy)
+    launch(nproc_per_node, choices.device, _train, choices, load, overrides)
+
+
+def _train(options: Options, load: Callable[[], LoadedRecipe], overrides: dict[str, str]) -> None:
+    from ignite_vision.cli.summary import results, summary
+    from ignite_vision.jobs import train_and_evaluate
+    from ignite_vision.prepare import prepare
+
+    prepared = prepare(load(), overrides, options, say)
+    outcome = train_and_evaluate(prepared, lambda plan: [say(line) for line in summary(prepared, plan)])
+    if outcome.finished_before:
+        say(already_finished(outcome))
+    if is_first():
+        for line in results(outcome.metrics, prepared.directory, prepared.directory.path):
+            click.echo(line)
+
+
+def already_finished(outcome: Outcome) -> str:
+    """Say that there is nothing to do, and how to train longer where that is possible."""
+    if outcome.stopped_early:
+        return f"already finished (stopped early after {outcome.epochs} epochs)."
+    return f"already finished ({outcome.epochs} epochs). Use --epochs N to train longer."
+
+
+def _dry_run(options: Options, load: Callable[[], LoadedRecipe], overrides: dict[str, str]) -> None:
+    from ignite_vision.cli.summary import summary
+    from ignite_vision.jobs import rehearse
+    from ignite_vision.prepare import prepare
+
+    prepared = prepare(load(), overrides, options, say)
+    plan, finding = rehearse(prepared)
+    if is_first():
+        click.echo("\n".join((*summary(prepared, plan), finding)))

@@ -1,0 +1,75 @@
+"""Options that several commands share, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ignite_vision.errors import UserError
+
+if TYPE_CHECKING:
+    from ignite_vision.prepare import Options
+
+NPROC = "Processes, one for each GPU."
+KEEP = "Number of newest checkpoints to keep."
+EVERY = "Save every N iterations.  [default: as often as costs 1 % of the time]"
+CHOICES = ("data", "out", "device", "workers", "checkpoint_every", "keep_checkpoints", "verify_data", "deterministic")
+PATH = click.Path(path_type=Path)
+
+device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
+workers = click.option("--workers", type=click.IntRange(0), help="Processes that decode images.")
+nproc_per_node = click.option("--nproc-per-node", type=click.IntRange(1), metavar="N", help=NPROC)
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of `run` and `resume` that change no result."""
+    for option in (
+        nproc_per_node,
+        click.option("--checkpoint-every", type=click.IntRange(1), metavar="N", help=EVERY),
+        click.option("--keep-checkpoints", type=click.IntRange(1), default=2, show_default=True, help=KEEP),
+        click.option("--verify-data", is_flag=True, help="Hash every file: finds one replaced by another of its size."),
+        click.option("--deterministic", is_flag=True, help="Only deterministic kernels on a GPU, as far as possible."),
+    ):
+        command = option(command)
+    return command
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that every recipe shares."""
+    seed = "Seed for weights, order and augmentation (not for the split)."
+    for option in reversed(
+        (
+            click.option("--data", type=PATH, help="Where the data set is, or a folder of class folders."),
+            click.option("--out", type=PATH, help="The run directory.  [default: runs/RECIPE-HASH]"),
+            click.option("--epochs", type=click.IntRange(1), help="Number of passes over the training images."),
+            click.option("--batch-size", type=click.IntRange(1), help="Images per optimizer step."),
+            device,
+            workers,
+            click.option("--seed", type=int, help=seed),
+            click.option("--precision", help="auto, fp32, bf16 or fp16."),
+            click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Any recipe field."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def options_of(**values: Any) -> Options:
+    """What a command was given, as `prepare` takes it."""
+    from ignite_vision.prepare import Options
+
+    return Options(**values)
+
+
+def overrides_of(settings: tuple[str, ...], flags: dict[str, Any]) -> dict[str, str]:
+    """`--set a=b` and the flags that stand for fields -> field: text; a flag wins over --set."""
+    found = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set wants FIELD=VALUE, not '{setting}'", next_step="For example --set lr=0.01.")
+        found[name.replace("-", "_")] = value
+    return found | {name: str(value) for name, value in flags.items() if value is not None}
