@@ -32,8 +32,8 @@ def train_and_evaluate(run: Run, announce: Callable[[], None]) -> tuple[dict[str
     lock = claim(run.directory)
     agree_on_data(run)
     try:
-        if distributed.agree(lambda: is_run(run.directory) and take_up(run)):
-            return distributed.agree(lambda: json.loads((run.directory / "metrics.json").read_text("utf-8"))), True
+        if distributed.from_first(lambda: is_run(run.directory) and take_up(run)):
+            return distributed.from_first(lambda: json.loads((run.directory / "metrics.json").read_text("utf-8"))), True
         build(run)
         if not is_run(run.directory):
             write_settings(run)
@@ -47,7 +47,7 @@ def train_and_evaluate(run: Run, announce: Callable[[], None]) -> tuple[dict[str
 
 def agree_on_data(run: Run) -> None:
     """UserError if a process has other images than the first: another machine's folder differs."""
-    if distributed.count() > 1 and len(set(distributed.everyones(fingerprint(run.splits)))) > 1:
+    if distributed.count() > 1 and len(set(distributed.gather(fingerprint(run.splits)))) > 1:
         raise UserError("the processes do not have the same images", run.data, "Copy the data to every machine.")
 
 

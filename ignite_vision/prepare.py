@@ -64,7 +64,7 @@ def prepare(
     given, data_name = load_data(recipe, data)
     directory = options.out or default_directory(loaded, recipe, data_name)
     before = recorded_environment(directory)
-    precision = distributed.agree(
+    precision = distributed.from_first(
         lambda: device_module.pick_precision(before.get("precision", recipe.precision), device)
     )
     if options.deterministic or before.get("deterministic"):

@@ -112,7 +112,7 @@ def _as_one_of_many(work: Callable[..., Any], *arguments: Any) -> None:
     """Do the work; when it fails, let process 0 speak first, and whoever ends us have the time for it."""
     try:
         work(*arguments)
-        distributed.wait_for_all()
+        distributed.barrier()
         distributed.part()
     except BaseException as error:
         lost = isinstance(error, RuntimeError) and _is_lost_connection(error)

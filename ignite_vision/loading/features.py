@@ -44,7 +44,7 @@ def settle(run: Run) -> None:
 
     UserError when the recipe insists on features and they cannot be had.
     """
-    run.plan = distributed.agree(lambda: plan(run))
+    run.plan = distributed.from_first(lambda: plan(run))
     run.network = split_at_head(run.model)[1] if run.plan.kind == "features" else run.model
 
 

@@ -83,7 +83,7 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def agree(make: Callable[[], T]) -> T:
+def from_first(make: Callable[[], T]) -> T:
     """What make() returns in process 0; the others do not call it. Every process must call this."""
     if count() == 1:
         return make()
@@ -92,7 +92,7 @@ def agree(make: Callable[[], T]) -> T:
     return box[0]  # type: ignore[return-value]
 
 
-def everyones(value: T) -> list[T]:
+def gather(value: T) -> list[T]:
     """What every process has, by their numbers."""
     if count() == 1:
         return [value]
@@ -115,7 +115,7 @@ def all_rows(rows: torch.Tensor) -> torch.Tensor:
     rows = rows.cpu()
     if count() == 1:
         return rows
-    sizes = everyones(len(rows))
+    sizes = gather(len(rows))
     padded = torch.zeros((max(sizes), *rows.shape[1:]), dtype=rows.dtype)
     padded[: len(rows)] = rows
     found = [torch.empty_like(padded) for _ in sizes]
@@ -123,9 +123,9 @@ def all_rows(rows: torch.Tensor) -> torch.Tensor:
     return torch.cat([part[:size] for part, size in zip(found, sizes, strict=True)])
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Go on when every process is here."""
-    everyones(None)
+    gather(None)
 
 
 def in_parallel(network: nn.Module, device: torch.device) -> nn.Module:

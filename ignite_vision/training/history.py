@@ -64,7 +64,7 @@ class History:
     def rewind(self, iteration: int) -> None:
         """Drop, in the file too, every epoch after `iteration`, and what a crash left of a line."""
         self.read()
-        rows = distributed.agree(lambda: self.rows)
+        rows = distributed.from_first(lambda: self.rows)
         self.rows = [row for row in rows if row.iteration <= iteration]
         if not distributed.is_first() or not self.path.exists():
             return

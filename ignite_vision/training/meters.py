@@ -45,7 +45,7 @@ class TrainingSums:
 
     def means(self) -> tuple[float, float]:
         """(mean loss in nats, accuracy as a fraction) so far, over all processes. Waits for the device."""
-        parts = distributed.everyones(self._numbers())
+        parts = distributed.gather(self._numbers())
         loss, correct, batches, images = (sum(column) for column in zip(*parts, strict=True))
         return loss / max(batches, 1), correct / max(images, 1)
 
@@ -62,7 +62,7 @@ class TrainingSums:
 
     def state_dict(self) -> dict[str, Any]:
         """Every process's numbers, since a sum of sums would round otherwise. Every process must call this."""
-        return {"processes": distributed.everyones(self._numbers())}
+        return {"processes": distributed.gather(self._numbers())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of an epoch, each process with its own; if their number is another, 0 has the sum."""

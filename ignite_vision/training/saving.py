@@ -70,7 +70,7 @@ class Saver:
         except (OSError, RuntimeError) as error:  # torch.save has no better name for a full disk
             self.writer.give_up(self.keeper)
             failure = cannot_save(run, error)
-        if failure := distributed.agree(lambda: failure):
+        if failure := distributed.from_first(lambda: failure):
             self.due = time.monotonic() + RETRY
             raise failure
         self.saved = step_name(run)
@@ -128,7 +128,7 @@ def restore(run: Run) -> None:
 
     Process 0 reads; the others need not see its disk.
     """
-    states, exact, path = distributed.agree(lambda: read_newest(run))
+    states, exact, path = distributed.from_first(lambda: read_newest(run))
     if not states:
         run.history.rewind(0)
         return
