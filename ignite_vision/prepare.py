@@ -28,6 +28,7 @@ from ignite_vision.system import device as device_module
 from ignite_vision.system import distributed
 from ignite_vision.system.files import data_home
 from ignite_vision.system.nvidia import look_for_nvidia, unused_gpu
+from ignite_vision.system.process import make_deterministic
 from ignite_vision.training.history import History
 from ignite_vision.training.run import Run
 
@@ -68,7 +69,7 @@ def prepare(
         lambda: device_module.pick_precision(before.get("precision", recipe.precision), device)
     )
     if options.deterministic or before.get("deterministic"):
-        device_module.make_deterministic()
+        make_deterministic()
     splits = split(recipe, given, directory)
     preprocessing = preprocessing_of(recipe, splits)
     seed_everything(recipe.seed, Purpose.INIT)

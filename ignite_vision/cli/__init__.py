@@ -12,8 +12,9 @@ import click
 
 from ignite_vision import recipe_files as catalogue
 from ignite_vision._version import __version__
-from ignite_vision.cli.console import guarded, is_first, leave, say, set_up
+from ignite_vision.cli.console import guarded, is_first, say, set_up
 from ignite_vision.errors import INTERRUPTED, STOPPED, UserError
+from ignite_vision.system.process import leave
 
 if TYPE_CHECKING:
     from ignite_vision.prepare import Options

@@ -9,7 +9,7 @@ import dataclasses
 from pathlib import Path
 
 from ignite_vision.system import distributed
-from ignite_vision.system.files import _line, append_line, read_lines, sync, write_atomically
+from ignite_vision.system.files import append_line, json_line, read_lines, sync, write_atomically
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class History:
         write_atomically(self.path, self._text())
 
     def _text(self) -> str:
-        return "".join(_line(dataclasses.asdict(row)) for row in self.rows)
+        return "".join(json_line(dataclasses.asdict(row)) for row in self.rows)
 
     def read(self) -> None:
         """Take the rows from the file."""
