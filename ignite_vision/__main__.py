@@ -1,19 +1,17 @@
 """`python -m ignite_vision`, and the `ignite-vision` command."""
 
-import atexit
-import contextlib
-import gc
-import os
 import signal
-import sys
 
 
 def main() -> None:
     """Run the command. Until it minds signals itself, Ctrl-C ends the process without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    gc.disable()  # while modules are imported, until launch(): it finds nothing there but takes a second
-    codes: list[int] = []
-    atexit.register(_end, codes)  # first, so it is called last
+
+    from ignite_vision.system import process
+
+    process.outlive_output()
+    process.pause_garbage_collection()  # until launch() has imported everything
+    codes = process.leave_at_exit()
 
     from ignite_vision.cli import main as command
 
@@ -21,19 +19,10 @@ def main() -> None:
     try:
         command()
     except SystemExit as end:
-        code = int(end.code or 0)
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)  # sys.exit("text") is 1
         raise
     finally:
         codes.append(code)
-
-
-def _end(codes: list[int]) -> None:
-    """Leave once everything that wants to be told of the end was told: taking torch's modules apart takes a second."""
-    if codes:  # not so in a process that was forked on the way
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(codes[0])
 
 
 if __name__ == "__main__":

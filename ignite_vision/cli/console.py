@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import errno
-import logging
-import multiprocessing
-import os
 import sys
 import traceback
-import warnings
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from ignite_vision.errors import INTERRUPTED, NOT_SAVED, Stopped, UserError
-from ignite_vision.system.signals import leave_on_signals
+from ignite_vision.system.process import quieten_libraries
+from ignite_vision.system.signals import AGAIN, leave_on_signals
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a disk that takes no more
 
@@ -23,14 +20,11 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a di
 def set_up() -> None:
     """What this process needs once, whatever the command."""
     leave_on_signals()
-    # of damaged files, which get an error of ours; of a deprecated decoder; of as many workers as were asked for
-    for module in ("PIL", "ignite_vision.data.images", "torch.utils.data.dataloader"):
-        warnings.filterwarnings("ignore", module=module)
-    logging.getLogger("ignite").addHandler(logging.NullHandler())  # what an engine raises is printed here, once
+    quieten_libraries()
 
 
 def guarded(work: Callable[..., Any], *arguments: Any, **options: Any) -> int:
-    """Call work; its exit code, with one line on stderr if it failed."""
+    """Call work; its exit code, with one line on stderr if it failed. What nobody foresaw is raised."""
     debug = "--debug" in sys.argv
     try:
         work(*arguments, **options)
@@ -38,7 +32,7 @@ def guarded(work: Callable[..., Any], *arguments: Any, **options: Any) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say("stopped by Ctrl-C. Run the same command again to go on.")
+        say(f"stopped by Ctrl-C. {AGAIN}.")
         return INTERRUPTED
     except Stopped as stop:
         say(str(stop.what))
@@ -51,7 +45,7 @@ def guarded(work: Callable[..., Any], *arguments: Any, **options: Any) -> int:
     except OSError as error:
         if debug or error.errno not in DISK:
             raise
-        hint = "What is saved stays; the same command goes on."
+        hint = f"What is saved stays. {AGAIN}."
         complain(str(UserError(f"cannot write: {error.strerror}", error.filename, hint)))
         return NOT_SAVED
     return 0
@@ -60,15 +54,6 @@ def guarded(work: Callable[..., Any], *arguments: Any, **options: Any) -> int:
 def complain(text: str) -> None:
     """Print an error, whichever process it is of."""
     click.echo(f"error: {text}", err=True)
-
-
-def leave(code: int) -> NoReturn:
-    """End the process without waiting for what may hang: a thread or a worker that reads from a dead disk."""
-    for child in multiprocessing.active_children():
-        child.kill()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def say(text: str) -> None:
@@ -83,5 +68,5 @@ def say(text: str) -> None:
 
 def is_first() -> bool:
     """Whether this process prints. (Looked up so that `--help` does not wait for torch.)"""
-    distributed = sys.modules.get("ignite_vision.distributed")
+    distributed = sys.modules.get("ignite_vision.system.distributed")
     return distributed is None or distributed.is_first()

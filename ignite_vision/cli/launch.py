@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import contextlib
 import logging
 import os
 import signal
@@ -20,8 +20,8 @@ from ignite_vision.cli.console import guarded, set_up
 from ignite_vision.errors import STOPPED, Stopped, UserError
 from ignite_vision.system import distributed
 from ignite_vision.system.nvidia import has_cuda
-from ignite_vision.system.process import tune_processor
-from ignite_vision.system.signals import WATCHED
+from ignite_vision.system.process import leave_now, outlive_output, resume_garbage_collection, tune_processor
+from ignite_vision.system.signals import AGAIN, watched
 
 GRACE = 2.0  # seconds that the other processes have to leave once one has failed, before they are ended
 AFTER_YOU = 2 * GRACE  # seconds that a process lets process 0 speak first: most errors are everyone's
@@ -33,12 +33,11 @@ def launch(processes: int | None, device: str, work: Callable[..., Any], *argume
     work and arguments must be picklable. Exits with the first failed process's code.
     """
     tune_processor()
-    if not gc.isenabled():  # the modules are imported
-        gc.freeze()
-        gc.enable()
+    resume_garbage_collection()  # everything is imported
     if distributed.launched():
         if processes is not None:
-            raise UserError("--nproc-per-node is torchrun's here", next_step="Leave it out.")
+            what = "--nproc-per-node does not apply where torchrun or srun starts the processes"
+            raise UserError(what, next_step="Leave it out.")
         distributed.join(_backend(device))
         _as_one_of_many(work, *arguments)
     elif processes is None or processes == 1:
@@ -49,7 +48,7 @@ def launch(processes: int | None, device: str, work: Callable[..., Any], *argume
 
 def _spawn(processes: int, device: str, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     if _backend(device) == "nccl" and processes > torch.cuda.device_count():
-        what = f"{processes} processes want as many GPUs; there are {torch.cuda.device_count()}"
+        what = f"{processes} processes need {processes} GPUs; there are {torch.cuda.device_count()}"
         raise UserError(what, next_step="Lower --nproc-per-node, or use --device cpu.")
     variables = {
         "WORLD_SIZE": str(processes),
@@ -69,9 +68,10 @@ def _spawn(processes: int, device: str, work: Callable[..., Any], arguments: tup
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGINT:  # Ctrl-C reaches every process by itself
-            os.kill(context.processes[0].pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                os.kill(context.processes[0].pid, number)
 
-    for number in WATCHED:
+    for number in watched():
         signal.signal(number, pass_on)
     try:
         while not context.join(grace_period=GRACE):
@@ -82,7 +82,7 @@ def _spawn(processes: int, device: str, work: Callable[..., Any], arguments: tup
     except ProcessExitedException as error:
         if error.exit_code < 0:
             what = f"process {error.error_index} of {processes} was killed by {error.signal_name}"
-            hint = "The same command goes on from the last checkpoint."
+            hint = f"{AGAIN} from the last checkpoint."
             raise UserError(what, next_step=hint, code=STOPPED) from None
         sys.exit(error.exit_code)
 
@@ -102,6 +102,7 @@ def _rank(
     os.environ.update(variables, RANK=str(number), LOCAL_RANK=str(number))
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    outlive_output()
     set_up()
     tune_processor()
     distributed.join(_backend(device))
@@ -112,18 +113,18 @@ def _as_one_of_many(work: Callable[..., Any], *arguments: Any) -> None:
     """Do the work; when it fails, let process 0 speak first, and whoever ends us have the time for it."""
     try:
         work(*arguments)
-        distributed.wait_for_all()
+        distributed.barrier()
         distributed.part()
     except BaseException as error:
         lost = isinstance(error, RuntimeError) and _is_lost_connection(error)
         if not distributed.is_first() or lost:
             code = STOPPED if lost else error.code if isinstance(error, Stopped | UserError) else 1
-            for number in WATCHED:  # whoever ends us is to see why: srun passes the largest code on
-                signal.signal(number, lambda *_: os._exit(code))
+            for number in watched():  # whoever ends us is to see why: srun passes the largest code on
+                signal.signal(number, lambda *_: leave_now(code))
             time.sleep(2 * AFTER_YOU if lost else AFTER_YOU)
         if lost:
             what = "another process ended, or did not answer in time"
-            hint = "If it said why, that is above; the same command goes on from the last checkpoint."
+            hint = f"If it said why, that is above. {AGAIN} from the last checkpoint."
             raise UserError(what, next_step=hint, code=STOPPED) from error
         raise
 

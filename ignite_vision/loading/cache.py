@@ -142,10 +142,10 @@ def my_shares(shards: Shards) -> Iterator[list[int]]:
         (distributed.local_rank(), distributed.local_count()),
     ):
         todo = shards.missing()
-        distributed.wait_for_all()  # everyone has looked before anyone writes
+        distributed.barrier()  # everyone has looked before anyone writes
         if todo[mine::among]:
             yield todo[mine::among]
-        distributed.wait_for_all()
+        distributed.barrier()
 
 
 def folder_of(kind: str, key: Any) -> Path:

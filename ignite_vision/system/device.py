@@ -1,8 +1,8 @@
-"""TODO."""
+"""Which device and precision a run computes with, and the forward pass in that precision."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 
 import torch
 
@@ -26,7 +26,10 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and not has_cuda():
         raise UserError(f"no {name} here: {why_no_cuda(look_for_nvidia())}", next_step="--device cpu works.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"no {name} here: there are {torch.cuda.device_count()}", next_step="--device cpu works.")
+        found = torch.cuda.device_count()
+        raise UserError(
+            f"no {name} here: GPUs are counted from 0, and there are {found}", next_step="--device cpu works."
+        )
     return device
 
 
@@ -52,9 +55,10 @@ def autocast_dtype(precision: str) -> torch.dtype | None:
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
-def make_deterministic() -> None:
-    """Have CUDA choose kernels that give the same bits each time, where there are any; torch warns where not."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
+    """Within, a forward pass computes in this precision: layers for which torch's autocast has it, in bf16 or fp16.
+
+    What comes out may be bf16 or fp16, too. In fp32 nothing is changed.
+    """
+    dtype = autocast_dtype(precision)
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)

@@ -1,7 +1,8 @@
 """Several processes, by Ignite's idist over torch.distributed. With one process nothing here does anything.
 
-What every process must know alike (which checkpoint, whether to stop) is settled here over a gloo group on the CPU: a
-GPU has not to be waited for.
+What every process must know alike (which checkpoint, whether to stop) goes over a gloo group on the CPU: no GPU has to
+be waited for. Every process must make the same calls in the same order; one that does not is waited for until PATIENCE
+is over, and then all of them end.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def launched() -> bool:
 def join(backend: str) -> None:
     """Find the other processes, by torchrun's variables or srun's. backend: nccl or gloo.
 
-    UserError when this process sees no GPU for itself.
+    With gloo this process sees no GPU from here on, nor do its children. UserError with nccl when it has no GPU to
+    itself.
     """
     if backend == "gloo":  # Ignite would choose this process's GPU, of which there may be fewer
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -83,8 +85,8 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def agree(make: Callable[[], T]) -> T:
-    """What make() returns in process 0; the others do not call it. Every process must call this."""
+def from_first(make: Callable[[], T]) -> T:
+    """What make() returns in process 0, in every process; the others do not call it. It must be picklable."""
     if count() == 1:
         return make()
     box = [make() if is_first() else None]
@@ -92,8 +94,8 @@ def agree(make: Callable[[], T]) -> T:
     return box[0]  # type: ignore[return-value]
 
 
-def everyones(value: T) -> list[T]:
-    """What every process has, by their numbers."""
+def gather(value: T) -> list[T]:
+    """[value of process 0, of process 1, ...], in every process. They must be picklable."""
     if count() == 1:
         return [value]
     values: list[Any] = [None] * count()
@@ -115,7 +117,7 @@ def all_rows(rows: torch.Tensor) -> torch.Tensor:
     rows = rows.cpu()
     if count() == 1:
         return rows
-    sizes = everyones(len(rows))
+    sizes = gather(len(rows))
     padded = torch.zeros((max(sizes), *rows.shape[1:]), dtype=rows.dtype)
     padded[: len(rows)] = rows
     found = [torch.empty_like(padded) for _ in sizes]
@@ -123,9 +125,9 @@ def all_rows(rows: torch.Tensor) -> torch.Tensor:
     return torch.cat([part[:size] for part, size in zip(found, sizes, strict=True)])
 
 
-def wait_for_all() -> None:
-    """Go on when every process is here."""
-    everyones(None)
+def barrier() -> None:
+    """Return when every process has called this."""
+    gather(None)
 
 
 def in_parallel(network: nn.Module, device: torch.device) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The machine under a run: its device, its precisions, its versions. What `doctor` prints and run.json records."""
+"""What decides the last bits of a result outside its recipe: versions, processor, threads. `run.json` records it."""
 
 from __future__ import annotations
 

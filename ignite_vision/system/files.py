@@ -1,17 +1,45 @@
-"""TODO."""
+"""Files that a crash leaves whole, locks, and the folders that this package uses by itself."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from ignite_vision.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# A folder that cannot be synced: not on this file system, or not by who may not read it.
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM)
+HELD = (errno.EACCES, errno.EAGAIN)  # what lockf says, by POSIX, of a lock that another process has
+
+
+def json_line(values: dict[str, Any]) -> str:
+    """One JSON object as a line."""
+    return json.dumps(values) + "\n"
 
 
 def append_line(path: Path, values: dict[str, Any]) -> None:
-    """Append one JSON object as a line."""
+    """Append one JSON object as a line. OSError when the disk does not take it."""
     with path.open("a", encoding="utf-8") as file:
-        file.write(_line(values))
+        file.write(json_line(values))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the objects of a JSON-lines file; a missing file is empty, a line cut off by a crash is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def sync(path: Path) -> None:
@@ -23,46 +51,103 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read the objects of a JSON-lines file; a missing file is empty, a line cut off by a crash is left out."""
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+@contextlib.contextmanager
+def replacing(path: Path, mark: str = "") -> Iterator[Path]:
+    """Within, write the file that is yielded: at the end it takes the place of `path` in one step.
 
-
-def write_atomically(path: Path, text: str, mark: str = "") -> None:
-    """Replace a file in one step: a reader or a crash sees the old text or the new, never a half.
-
+    A reader, a crash or a power cut finds the old file or the new, never a half, and after the block the new one. When
+    the block raises, `path` is as it was and nothing is left beside it. OSError when the disk does not take it.
     mark: tells the temporary file from another process's, where several may write the same.
     """
     temporary = path.with_name(f".{path.name}{mark}.tmp")
-    with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(path.parent)
 
 
-def _line(values: dict[str, Any]) -> str:
-    return json.dumps(values) + "\n"
+def _sync_folder(folder: Path) -> None:
+    """Have the disk hold the names in a folder, where that can be asked for."""
+    try:
+        sync(folder)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+
+
+def write_atomically(path: Path, text: str, mark: str = "") -> None:
+    """Replace a file by a text, as `replacing` does. UTF-8; undecodable bytes of file names stay as they are."""
+    with replacing(path, mark) as temporary:
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            file.write(text)
+
+
+def lock_file(file: IO[Any]) -> bool:
+    """Lock a file opened for writing until it is closed or the process ends. False if another process has the lock.
+
+    The lock is lockf's: forked loader workers do not inherit it (flock's they would, and a restart after kill -9 would
+    be refused for seconds). OSError when the lock cannot be had for another reason: the file system has none (ENOLCK,
+    NFS without its lock daemon). On Windows nothing is locked.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in HELD:
+            return False
+        raise
+    return True
 
 
 def data_home() -> Path:
-    """Where data sets live: $IGNITE_VISION_DATA, else ignite-vision/data in the user's cache folder."""
-    return _home("IGNITE_VISION_DATA", cache_home() / "data")
+    """Where data sets live: $IGNITE_VISION_DATA, else data/ in `cache_home`."""
+    return _from_environment("IGNITE_VISION_DATA") or cache_home() / "data"
 
 
 def runs_home() -> Path:
     """Where runs are written: $IGNITE_VISION_RUNS, else runs/ here."""
-    return _home("IGNITE_VISION_RUNS", Path("runs"))
+    return _from_environment("IGNITE_VISION_RUNS") or Path("runs")
 
 
-def _home(variable: str, default: Path) -> Path:
+def _from_environment(variable: str) -> Path | None:
     value = os.environ.get(variable)
-    return Path(value).expanduser() if value else default
+    return Path(value).expanduser() if value else None
 
 
 def cache_home() -> Path:
-    """Where what can be computed again lives: ignite-vision in $XDG_CACHE_HOME, else in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ignite-vision"
+    """Where what can be computed again lives: ignite-vision in $XDG_CACHE_HOME, else in ~/.cache.
+
+    Where no home folder can be used (none in the environment, no permission, as in a container with a user of its
+    own), a folder of this user's in the system's temporary folder. UserError when that is another's.
+    """
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen) / "ignite-vision"
+    try:
+        folder = Path.home() / ".cache" / "ignite-vision"
+    except RuntimeError:  # neither $HOME nor an entry for this user
+        return _temporary_home()
+    return folder if _is_usable(folder) else _temporary_home()
+
+
+def _is_usable(folder: Path) -> bool:
+    """Whether a folder can be read, or made where it is not there yet."""
+    for place in (folder, *folder.parents):
+        if os.access(place, os.F_OK):
+            return os.access(place, os.X_OK | (os.R_OK if place == folder else os.W_OK))
+    return False
+
+
+def _temporary_home() -> Path:
+    """`/tmp/ignite-vision-UID`, readable by its owner alone: made by another user it would be theirs to fill."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"ignite-vision-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != user):
+        raise UserError("no folder for caches: it belongs to another user", folder, "Set XDG_CACHE_HOME to yours.")
+    return folder

@@ -1,4 +1,4 @@
-"""TODO."""
+"""How much memory is free: on the device, and where loader workers hand over their batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHARED_MEMORY = Path("/dev/shm")  # what loader workers hand their batches over 
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be had on the device now; what the system holds in its file cache counts as free."""
+    """Bytes available on the device now; what the system holds in its file cache counts as free."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
@@ -36,11 +36,3 @@ def _container_limit() -> int:
 def free_shared_memory() -> int:
     """Bytes free where loader workers hand over their batches."""
     return shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else 1 << 62
-
-
-def _shared_memory() -> str:
-    if not SHARED_MEMORY.is_dir():
-        return "none: use --workers 0"
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    advice = "" if free >= 1 << 30 else " · little for loader workers: docker run --shm-size 2g"
-    return f"{free / 2**20:,.0f} MiB free{advice}"

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Why torch finds no NVIDIA GPU: what the driver, the container and torch say, as one line with a way out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 FIRST_DRIVER = {12: "525", 13: "580"}  # of each CUDA, from NVIDIA's release notes of the toolkit
-OLDER_TORCH = "https://download.pytorch.org/whl/cu126"  # for CUDA 12, and no longer built since torch 2.15
+OLDER_TORCH = "https://download.pytorch.org/whl/cu126"  # for CUDA 12, and not built any more since torch 2.15
 
 
 def has_cuda() -> bool:

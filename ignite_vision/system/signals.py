@@ -1,25 +1,49 @@
-"""A signal is a wish to stop.
+"""What a signal does, and who decides it.
 
-While a run trains it sets a flag, and the last finished iteration is saved before the run leaves. Anywhere else nothing
-would be lost, and the command ends at once.
+Outside of training   nothing is half done that a later command could not do again, since every file appears in one
+                      step. `leave_on_signals`: the process says so and ends, at once. Nothing is raised.
+While a run trains    `with StopFlag() as flag`: the first signal is noted, nothing more. The flag decides where the
+                      training is left: it raises Stopped between two iterations of an engine that is being watched,
+                      or while that engine waits for a batch that does not come. A second signal, half a second later
+                      or more, ends the process at once, and what was not saved is lost.
+What a stop means     is decided by who catches Stopped: training.fit() saves and says how to resume, the command line
+                      turns the exception's code into its exit code.
+Which engines         are watched, and when, fit() decides: the trainer, and the evaluator only while fit's own
+                      validation runs it. A recipe's handler is therefore never interrupted, even if it runs
+                      `run.evaluator` itself: its lines are done before the run stops, or the process was killed.
+In a loader worker    `ignore_signals`: the main process saves first, and ends its workers.
+
+Signals: SIGINT (Ctrl-C), SIGTERM, SIGUSR1 (a job queue's warning), and SIGHUP (the terminal is gone) unless it was
+ignored when the process began: that is what `nohup` does.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ignite_vision.errors import INTERRUPTED, STOPPED, Stopped
+from ignite_vision.system.process import leave_now
 
-WATCHED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+if TYPE_CHECKING:
+    from ignite.engine import Engine
+
+NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 TWICE = 0.5  # seconds within which a second signal is the same one, that reached a process by two ways
 PATIENCE = 3.0  # seconds that a batch may still take after a signal; Docker kills 10 s after it
+AGAIN = "Run the same command again and it resumes"
+
+
+def watched() -> list[int]:
+    """Numbers of the signals that stop a run, of those that this system has."""
+    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    return [n for n in numbers if signal.Signals(n).name != "SIGHUP" or signal.getsignal(n) != signal.SIG_IGN]
 
 
 def leave_on_signals() -> None:
@@ -32,22 +56,23 @@ def leave_on_signals() -> None:
     def leave(number: int, _frame: FrameType | None) -> None:
         # not a worker that has just been forked, nor another of torchrun's processes
         if os.getpid() == main and os.environ.get("RANK", "0") == "0":
-            os.write(2, f"{stopped_by(number)}. The same command goes on.\n".encode())
-        _end(code_of(number))
+            with contextlib.suppress(OSError):  # stderr is full, or its reader is gone
+                os.write(2, f"{stopped_by(number)}. {AGAIN}.\n".encode())
+        leave_now(code_of(number))
 
-    for number in WATCHED:
+    for number in watched():
         signal.signal(number, leave)
 
 
+def ignore_signals() -> None:
+    """Leave every signal to the main process: for a worker, which it ends when it has saved."""
+    for number in watched():
+        signal.signal(number, signal.SIG_IGN)
+
+
 def leave_at_once(number: int, _frame: FrameType | None) -> None:
-    """End this process and its workers now. What is on the disk is whole: every file appears in one step."""
-    _end(128 + number)
-
-
-def _end(code: int) -> NoReturn:
-    for child in multiprocessing.active_children():
-        child.kill()
-    os._exit(code)
+    """End this process and its workers now, as a handler of a signal: exit code 128 + its number, as a shell has it."""
+    leave_now(128 + number)
 
 
 def stopped_by(number: int) -> str:
@@ -63,9 +88,8 @@ def code_of(number: int) -> int:
 class StopFlag:
     """Within `with StopFlag() as flag`, the first signal sets the flag; a second one ends the process at once.
 
-    `check` raises Stopped between iterations. `waiting` says when a batch is waited for: if it still has not come
-    PATIENCE seconds after the signal (a disk that hangs), Stopped is raised there, where nothing is half done.
-    share: of several processes, this one's signal (0 for none) -> one that any of them got.
+    Within `with flag.watching(engine)`, the flag stops that engine; an engine that is not watched is never stopped.
+    share: of several processes, this one's signal (0 for none) -> one that any of them got. All must call it.
     """
 
     def __init__(self, share: Callable[[int], int] = abs) -> None:
@@ -77,7 +101,7 @@ class StopFlag:
 
     def __enter__(self) -> StopFlag:
         if threading.current_thread() is threading.main_thread():  # only there may handlers be set
-            self.previous = {number: signal.signal(number, self._note) for number in WATCHED}
+            self.previous = {number: signal.signal(number, self._note) for number in watched()}
             if hasattr(signal, "SIGALRM"):
                 self.previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._lose_patience)
         return self
@@ -101,6 +125,27 @@ class StopFlag:
         if self.waiting and self.received is not None:
             raise Stopped(stopped_by(self.received), code_of(self.received))
 
+    @contextlib.contextmanager
+    def watching(self, engine: Engine, every: int = 1) -> Iterator[None]:
+        """Within, a run of this engine is left with Stopped once a signal has come, where nothing is half done.
+
+        That is after every `every`-th iteration and all handlers attached so far; or PATIENCE seconds after the
+        signal while a batch is waited for (a disk that hangs). To be entered after the recipe's handlers are attached.
+        """
+        from ignite.engine import Events  # here: `--help` does not wait for torch
+
+        handles = (
+            engine.add_event_handler(Events.GET_BATCH_STARTED, self.wait),
+            engine.add_event_handler(Events.GET_BATCH_COMPLETED, self.have),
+            engine.add_event_handler(Events.ITERATION_COMPLETED(every=every), self.check),
+        )
+        try:
+            yield
+        finally:
+            self.have()
+            for handle in handles:
+                handle.remove()
+
     def wait(self) -> None:
         """Note that a batch is asked for."""
         self.waiting = True
@@ -110,7 +155,10 @@ class StopFlag:
         self.waiting = False
 
     def check(self) -> None:
-        """Raise Stopped if a signal has come, to any of the processes: all of them stop at the same iteration."""
+        """Raise Stopped if a signal has come, to any of the processes: all of them stop at the same iteration.
+
+        Only where nothing is half done: never from within a handler of the recipe's.
+        """
         number = self.share(self.received or 0)
         if number:
             raise Stopped(stopped_by(number), code_of(number))
