@@ -5,9 +5,9 @@ What a data set gives no split for is left None: `splits.cut` takes it from trai
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from torchvision.datasets.utils import download_and_extract_archive
 
 from ignite_vision.data import folders
 from ignite_vision.data.containers import ArrayImages, ImageFiles
-from ignite_vision.data.downloads import DOGS_URL, _download
+from ignite_vision.data.downloads import DOGS_URL, download
 from ignite_vision.data.folders import is_class_folders
 from ignite_vision.data.splits import Splits
-from ignite_vision.data.torchvision_sets import _torchvision_splits
+from ignite_vision.data.torchvision_sets import torchvision_splits
 from ignite_vision.errors import UserError
 
 __all__ = [
@@ -48,7 +48,7 @@ def caltech256(root: Path) -> Splits:
     """
     root = Path(root)
     if _caltech256_folder(root) is None:
-        _download("Caltech256", root, lambda folder: torchvision.datasets.Caltech256(folder, download=True))
+        download("Caltech256", root, lambda folder: torchvision.datasets.Caltech256(folder, download=True))
     folder = _caltech256_folder(root) or root
     names = folders.class_names(folder)
     classes = [name.split(b".", 1)[-1] for name in names]  # 001.ak47 -> ak47
@@ -81,10 +81,8 @@ def image_folder(root: Path) -> Splits:
 
 def _file_splits(root: Path, classes: list[bytes], **parts: list[list[bytes]]) -> Splits:
     """Splits of files. parts: split -> for each class, paths below root."""
-    return Splits(
-        classes=tuple(os.fsdecode(name) for name in classes),
-        **{name: ImageFiles(root, *_flat(files)) for name, files in parts.items()},
-    )
+    images: dict[str, Any] = {name: ImageFiles(root, *_flat(files)) for name, files in parts.items()}
+    return Splits(classes=tuple(os.fsdecode(name) for name in classes), **images)
 
 
 def _flat(files: list[list[bytes]]) -> tuple[list[bytes], list[int]]:
@@ -102,7 +100,7 @@ def stanford_dogs(root: Path) -> Splits:
     """
     root = Path(root)
     if not (root / "Images").is_dir() or _dogs_list(root, "train") is None:
-        _download("StanfordDogs", root, _fetch_dogs)
+        download("StanfordDogs", root, _fetch_dogs)
     lists = {name: _read_dogs_list(root, name) for name in ("train", "test")}
     breeds = sorted({path.split("/")[0] for paths in lists.values() for path in paths})
     labels = {breed: label for label, breed in enumerate(breeds)}
@@ -144,7 +142,7 @@ def _fetch_dogs(folder: Path) -> None:
 
 def cifar10(root: Path) -> Splits:
     """CIFAR-10: 60,000 images of 32x32 in 10 classes, 10,000 for the test (Krizhevsky 2009)."""
-    return _torchvision_splits("CIFAR10", Path(root))
+    return torchvision_splits("CIFAR10", Path(root), {})
 
 
 def fashion_mnist(root: Path) -> Splits:
@@ -155,7 +153,7 @@ def fashion_mnist(root: Path) -> Splits:
     root = Path(root)
     if root.parts[-2:] == ("FashionMNIST", "raw"):
         root = root.parent
-    return _torchvision_splits("FashionMNIST", root.parent if root.name == "FashionMNIST" else root)
+    return torchvision_splits("FashionMNIST", root.parent if root.name == "FashionMNIST" else root, {})
 
 
 def digits(root: Path) -> Splits:  # noqa: ARG001  (they lie inside scikit-learn)
@@ -167,9 +165,27 @@ def digits(root: Path) -> Splits:  # noqa: ARG001  (they lie inside scikit-learn
     return Splits(ArrayImages(torch.from_numpy(pixels), targets), classes=tuple("0123456789"))
 
 
-def torchvision_dataset(name: str, **arguments: Any) -> Callable[[Path], Splits]:
+@dataclasses.dataclass(frozen=True)
+class TorchvisionDataset:
+    """A data function that is a value: it can be described, compared and pickled. arguments: the class's further ones.
+
+    Called with a folder it returns the Splits there, or downloads them.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = dataclasses.field(hash=False)
+
+    def __call__(self, root: Path) -> Splits:
+        return torchvision_splits(self.name, Path(root), self.arguments)
+
+    @property
+    def __name__(self) -> str:  # what a function has: here the data set's folder is named after it
+        return self.name.lower()
+
+
+def torchvision_dataset(name: str, **arguments: Any) -> TorchvisionDataset:
     """Any classification data set of torchvision: `data=torchvision_dataset("Food101")`.
 
     arguments: the class's own further ones (`annotation_level="family"`), without root and download.
     """
-    return functools.partial(_torchvision_splits, name, **arguments)
+    return TorchvisionDataset(name, arguments)

@@ -1,12 +1,13 @@
-"""TODO."""
+"""Containers: images with a class each. Three kinds, and the base class for custom ones."""
 
 from __future__ import annotations
 
+import abc
 import copy
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,16 +24,44 @@ C = TypeVar("C", bound="Container")
 
 SEPARATOR = os.fsencode(os.sep)
 HASH_ROWS = 4096  # array rows that are gathered at a time: bounds the memory that a fingerprint takes
+SAMPLED_FILES = 32  # whose content is read for a stamp: names, sizes and times of other data may all be the same
 # Where torch data sets keep their labels: torchvision's own, then those of most others.
 LABELS = ("targets", "labels", "_labels", "y")
 SAMPLES = ("samples", "_samples")  # lists of (image or path, label)
 
 
-class Container(Dataset[tuple[torch.Tensor, int]]):
-    """What the three share. targets: (N,) int64; index: (N,) int64, each image's place in the pool.
+class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
+    """Images with a class each: `images[i] -> (uint8 (C,H,W) of 1 or 3 channels, int)`.
 
-    UserError if there is not one target for each image.
+    The base class of a custom kind. It implements `__getitem__`, where `self.index[i]` is the image's place in
+    the pool, and `fingerprint`, and overrides what holds for it below. Splits, caches and loaders ask a
+    container what it can do, never what type it is:
+
+        class Scans(Container):
+            stable = True
+
+            def __init__(self, path):
+                self.scans = np.load(path, mmap_mode="r")  # (N,H,W) uint8
+                super().__init__(np.load(path.with_suffix(".labels.npy")), len(self.scans))
+
+            def __getitem__(self, i):
+                return torch.from_numpy(self.scans[self.index[i]].copy())[None], int(self.targets[i])
+
+            def fingerprint(self):
+                return hashlib.sha256(self.scans[self.index].tobytes() + self.targets.numpy().tobytes()).hexdigest()
+
+    targets: (N,) int64. index: (N,) int64, each image's place in the pool. name: what the ids begin with; two
+    pools of one Splits need different ones. UserError if there is not one target for each of n images.
     """
+
+    stable: bool = False
+    """Every read of an image gives the same pixels, so that caches may hold them."""
+
+    thread_safe: bool = False
+    """Several threads may read at once, and gain by it."""
+
+    costly: bool = False
+    """Reading means decoding, so that pixels are worth a place on the disk."""
 
     def __init__(self, targets: Any, n: int, name: str = "train"):
         labels = as_targets(targets)
@@ -42,6 +71,14 @@ class Container(Dataset[tuple[torch.Tensor, int]]):
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @abc.abstractmethod
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        """Image i, (C,H,W) uint8, and its class index."""
+
+    @abc.abstractmethod
+    def fingerprint(self) -> str:
+        """Hash (hex) of images and targets, the same wherever the data lie: a run belongs to it."""
 
     def sample_id(self, i: int) -> str:
         """Name of an image, unique in the pool and kept by a subset: `train:17`, its place there."""
@@ -54,6 +91,26 @@ class Container(Dataset[tuple[torch.Tensor, int]]):
         other.index, other.targets = self.index[chosen], self.targets[chosen]
         return other
 
+    def pixels(self) -> torch.Tensor | None:
+        """All images, (N,C,H,W) uint8 in this container's order, if they lie in memory already, else None."""
+        return None
+
+    def stamp(self) -> str:
+        """Hash (hex) of everything that the pixels depend on: the key of what is computed from them and kept."""
+        return self.fingerprint()
+
+    def file_size(self, i: int) -> int | None:  # noqa: ARG002
+        """Bytes of image i's file; None for what is no file."""
+        return None
+
+    def content_digest(self, i: int) -> bytes | None:  # noqa: ARG002
+        """Sha256 of image i's file; None for what is no file."""
+        return None
+
+    def sample_digest(self) -> str:
+        """Short hash (hex) that separates data of equal names and sizes, wherever they lie; "" if there is none."""
+        return ""
+
 
 class ImageFiles(Container):
     """Image files below one folder, decoded by `read_image` when asked for: (3,H,W).
@@ -61,6 +118,8 @@ class ImageFiles(Container):
     The paths are one run of bytes with offsets: 1.3 million str objects would take 216 MB and be pickled into
     every loader worker. Names with undecodable bytes survive.
     """
+
+    stable = thread_safe = costly = True
 
     def __init__(self, root: Path, relative_paths: Iterable[str | bytes], targets: Any):
         names = [os.fsencode(path) for path in relative_paths]
@@ -84,7 +143,7 @@ class ImageFiles(Container):
         try:
             return os.stat(self._place(i))  # noqa: PTH116
         except OSError as error:
-            raise UserError(f"cannot read image: {error.strerror}", self.path(i), "Restore it.") from error
+            raise self._unreadable(i, error) from error
 
     def sample_id(self, i: int) -> str:
         """Path below the root, with forward slashes."""
@@ -94,7 +153,39 @@ class ImageFiles(Container):
         """Sha256 over the sorted (relative path, size in bytes, target). UserError if a file has vanished."""
         targets = self.targets.tolist()
         facts = ((os.fsencode(self.sample_id(i)), self.status(i).st_size, target) for i, target in enumerate(targets))
-        return _sha256(sorted(b"%s\0%d\0%d\n" % fact for fact in facts))
+        return sha256(sorted(b"%s\0%d\0%d\n" % fact for fact in facts))
+
+    def stamp(self) -> str:
+        """Sha256 over the folder, each file's path, size and time, and the content of some. UserError as above."""
+        folder = os.fsencode(self.root.resolve())
+        return sha256(itertools.chain([folder, b"\n"], map(self._facts, range(len(self))), self._sampled()))
+
+    def file_size(self, i: int) -> int:
+        """Bytes of the file. UserError if it has vanished."""
+        return self.status(i).st_size
+
+    def content_digest(self, i: int) -> bytes:
+        """Sha256 of the file. UserError if it cannot be read."""
+        try:
+            return hashlib.sha256(self.path(i).read_bytes()).digest()
+        except OSError as error:
+            raise self._unreadable(i, error) from error
+
+    def sample_digest(self) -> str:
+        """Hash of the content of up to 32 files, spread evenly: 16 hex digits. UserError if one cannot be read."""
+        return sha256(self._sampled())[:16]
+
+    def _sampled(self) -> Iterable[bytes]:
+        n = len(self)
+        chosen = np.linspace(0, n - 1, min(n, SAMPLED_FILES), dtype=np.int64)
+        return (self.content_digest(i) for i in chosen.tolist())
+
+    def _facts(self, i: int) -> bytes:
+        status = self.status(i)
+        return b"%s\0%d\0%d\n" % (os.fsencode(self.sample_id(i)), status.st_size, status.st_mtime_ns)
+
+    def _unreadable(self, i: int, error: OSError) -> UserError:
+        return UserError(f"cannot read image: {error.strerror}", self.path(i), "Restore it.")
 
     def _relative(self, i: int) -> bytes:
         k = int(self.index[i])
@@ -106,6 +197,8 @@ class ArrayImages(Container):
 
     name: what the ids begin with; the data set's train and test arrays need different ones.
     """
+
+    stable = True
 
     def __init__(self, images: torch.Tensor, targets: Any, name: str = "train"):
         if images.dtype != torch.uint8 or images.ndim != 4:
@@ -120,7 +213,15 @@ class ArrayImages(Container):
         """Sha256 over shape, targets and pixels."""
         pixels = (self.images[rows].numpy().tobytes() for rows in self.index.split(HASH_ROWS))
         head = f"{tuple(self.images.shape[1:])}{self.targets.tolist()}".encode()
-        return _sha256(itertools.chain([head], pixels))
+        return sha256(itertools.chain([head], pixels))
+
+    def pixels(self) -> torch.Tensor:
+        """All images, (N,C,H,W) uint8: a copy."""
+        return self.images[self.index]
+
+    def sample_digest(self) -> str:
+        """Return the fingerprint: it is over all pixels."""
+        return self.fingerprint()
 
 
 class DatasetImages(Container):
@@ -144,19 +245,19 @@ class DatasetImages(Container):
     def fingerprint(self) -> str:
         """Sha256 over the class's name, the positions and the targets: the images are not read."""
         facts = (self._kind, len(self.dataset), self.index.tolist(), self.targets.tolist())
-        return _sha256([repr(facts).encode()])
+        return sha256([repr(facts).encode()])
 
     @property
     def _kind(self) -> str:
         return type(self.dataset).__qualname__
 
 
-Images = ImageFiles | ArrayImages | DatasetImages
+Images = Container
 
 
-def as_images(dataset: Any, name: str) -> Images:
-    """Pass a container through; wrap any other Dataset. UserError for what has no length or no items."""
-    if isinstance(dataset, ImageFiles | ArrayImages | DatasetImages):
+def as_images(dataset: Any, name: str) -> Container:
+    """Pass a container of any kind through; wrap any other Dataset. UserError for what has no length or no items."""
+    if isinstance(dataset, Container):
         return dataset
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         hint = "It needs __len__ and __getitem__ -> (image, class index)."
@@ -225,14 +326,9 @@ def to_pixels(image: Any, kind: str) -> torch.Tensor:
     return image
 
 
-def _sha256(parts: Iterable[bytes]) -> str:
+def sha256(parts: Iterable[bytes]) -> str:
+    """Sha256 (hex) of the parts, one after the other."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
     return digest.hexdigest()
-
-
-def sizes(images: Images) -> Iterator[str]:
-    """Bytes of each file as text; empty for what is no file."""
-    for i in range(len(images)):
-        yield str(images.status(i).st_size) if isinstance(images, ImageFiles) else ""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Downloads: all or nothing, and the way by hand where there is no network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BY_HAND = {
 ON_TORCHVISION = "https://pytorch.org/vision/stable/generated/torchvision.datasets."
 
 
-def _download(name: str, root: Path, fetch: Callable[[Path], Any]) -> None:
+def download(name: str, root: Path, fetch: Callable[[Path], Any]) -> None:
     """Let `fetch` download into an empty folder beside the rest, then move what it brought into root.
 
     So nothing that is half downloaded or half unpacked is ever taken for the data set. UserError, with the
@@ -39,7 +39,7 @@ def _download(name: str, root: Path, fetch: Callable[[Path], Any]) -> None:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _socket_timeout(), tempfile.TemporaryDirectory(prefix=".incomplete-", dir=root) as folder:
+        with socket_timeout(TIMEOUT), tempfile.TemporaryDirectory(prefix=".incomplete-", dir=root) as folder:
             fetch(Path(folder))
             for path in Path(folder).iterdir():
                 _move(path, root / path.name)
@@ -49,13 +49,14 @@ def _download(name: str, root: Path, fetch: Callable[[Path], Any]) -> None:
             f"Fetch {url}, unpack it to {root / place}, and pass --data {root}; "
             "`ignite-vision run digits` works without a network."
         )
-        raise UserError(f"cannot download {name}: {_reason(error)}", root, hint) from error
+        raise UserError(f"cannot download {name}: {reason(error)}", root, hint) from error
 
 
 @contextlib.contextmanager
-def _socket_timeout() -> Iterator[None]:
+def socket_timeout(seconds: float) -> Iterator[None]:
+    """Give up a connection that stays silent for this long: the default of sockets made in this block."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
+    socket.setdefaulttimeout(seconds)
     try:
         yield
     finally:
@@ -71,7 +72,7 @@ def _move(source: Path, target: Path) -> None:
         _move(path, target / path.name)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Say what went wrong in one line: the system's own words for a network that is not there."""
     if isinstance(error, URLError) and isinstance(error.reason, BaseException):
         error = error.reason

@@ -1,8 +1,6 @@
-"""Which image is for training, which for validation, which for the test; and three kinds of image container.
+"""Which image is for training, which for validation, which for the test.
 
-A container is a torch Dataset: `images[i] -> (uint8 (C,H,W), int)` with `targets` (N,) int64, `sample_id(i)`,
-`fingerprint()` and `subset(indices)`. Splits are data, written to splits.csv: no later command can cut them
-anew and leak a test image into training.
+Splits are data, written to splits.csv: no later command can cut them again and leak a test image into training.
 """
 
 from __future__ import annotations
@@ -10,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
-from ignite_vision.data.containers import ImageFiles, Images, _sha256, as_images
+from ignite_vision.data.containers import Container, as_images, sha256
 from ignite_vision.errors import UserError
 from ignite_vision.randomness import Purpose, generator
 
@@ -30,32 +28,41 @@ class Splits:
     two of one name, or targets out of range.
     """
 
-    train: Images
-    val: Images = None  # type: ignore[assignment]  # only a data function's own splits may lack them
-    test: Images = None  # type: ignore[assignment]
+    train: Container
+    val: Container = None  # type: ignore[assignment]  # only a data function's own splits may lack them
+    test: Container = None  # type: ignore[assignment]
     classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    """What the user should know about the data, a line each: for whoever prints warnings."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
         if len(self.classes) < 2:
             raise UserError(f"{len(self.classes)} classes", next_step="A classifier needs at least two.")
-        if twice := _repeated(self.classes):
+        if twice := repeated(self.classes):
             raise UserError(f"two classes are called '{twice}'", next_step="Rename one.")
-        for name in NAMES:
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, as_images(getattr(self, name), name))
-                self._check_range(name)
+        for name, images in self.items():
+            object.__setattr__(self, name, as_images(images, name))
+            self._check_range(name)
+
+    def __getitem__(self, name: str) -> Container:
+        """Return the split of this name: `train`, `val` or `test`; None if it is not cut yet. KeyError otherwise."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+    def items(self) -> Iterator[tuple[str, Container]]:
+        """(name, images) of train, val and test, as far as they are there."""
+        return ((name, self[name]) for name in NAMES if self[name] is not None)
 
     def _check_range(self, name: str) -> None:
-        targets = getattr(self, name).targets
+        targets = self[name].targets
         wrong = targets[(targets < 0) | (targets >= len(self.classes))]
         if len(wrong):
             last = len(self.classes) - 1
             raise UserError(f"{name} has target {int(wrong[0])}, the classes are 0 to {last}")
 
 
-def _repeated(names: Sequence[str]) -> str | None:
-    """Return a name that is there more than once."""
+def repeated(names: Sequence[str]) -> str | None:
+    """Return a name that is there more than once, or None."""
     return next((name for name, times in Counter(names).most_common(1) if times > 1), None)
 
 
@@ -77,11 +84,11 @@ def cut(splits: Splits, val_fraction: float, test_fraction: float, split_seed: i
         for part, share in zip(parts, members[order].split(_shares(len(members), val, test)), strict=True):
             part.append(share)
     train_cut, val_cut, test_cut = (pool.subset(torch.cat(part).sort().values) for part in parts)
-    return Splits(
+    return dataclasses.replace(
+        splits,
         train=train_cut,
         val=val_cut if splits.val is None else splits.val,
         test=test_cut if splits.test is None else splits.test,
-        classes=splits.classes,
     )
 
 
@@ -98,14 +105,13 @@ def _shares(n: int, val: float, test: float) -> list[int]:
 def content_hash(splits: Splits) -> str:
     """Sha256 (hex) of every image's bytes: finds a file that was replaced by one of the same size. Reads all files."""
     digest = hashlib.sha256(fingerprint(splits).encode())
-    for name in NAMES:
-        images = getattr(splits, name)
-        for i in range(len(images) if isinstance(images, ImageFiles) else 0):
-            digest.update(hashlib.sha256(images.path(i).read_bytes()).digest())
+    for _, images in splits.items():
+        for i in range(len(images)):
+            digest.update(images.content_digest(i) or b"")
     return digest.hexdigest()
 
 
 def fingerprint(splits: Splits) -> str:
     """Sha256 (hex) of classes and images in each split. Reads every array and looks at every file's size."""
-    parts = [(name, images.fingerprint()) for name in NAMES if (images := getattr(splits, name)) is not None]
-    return _sha256([repr((splits.classes, parts)).encode("utf-8", "surrogatepass")])
+    parts = [(name, images.fingerprint()) for name, images in splits.items()]
+    return sha256([repr((splits.classes, parts)).encode("utf-8", "surrogatepass")])

@@ -1,4 +1,4 @@
-"""TODO."""
+"""splits.csv: written once, when a run begins; every later command restores the splits from it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ignite_vision.data.containers import Images, sizes
-from ignite_vision.data.splits import NAMES, Splits, _repeated
+from ignite_vision.data.containers import Container
+from ignite_vision.data.splits import NAMES, Splits, repeated
 from ignite_vision.errors import UserError
 
 HEADER = ("path", "class", "split", "bytes")
@@ -43,25 +43,25 @@ def write_csv(splits: Splits, path: Path) -> None:
 
 def _all_named(splits: Splits) -> Iterator[tuple[str, str]]:
     """(id, class name) of every image. Made when asked for: a million of them would take 200 MB."""
-    return itertools.chain.from_iterable(_named(getattr(splits, name), splits.classes) for name in NAMES)
+    return itertools.chain.from_iterable(_named(images, splits.classes) for _, images in splits.items())
 
 
 def _rows(splits: Splits) -> Iterator[tuple[str, str, str, str]]:
     """(id, class name, split, bytes) of every image."""
-    for name in NAMES:
-        images = getattr(splits, name)
-        for key, size in zip(_named(images, splits.classes), sizes(images), strict=True):
-            yield (*key, name, size)
+    for name, images in splits.items():
+        for i, key in enumerate(_named(images, splits.classes)):
+            size = images.file_size(i)
+            yield (*key, name, "" if size is None else str(size))
 
 
 def _called_the_same(splits: Splits) -> str | None:
     """Return an id that two images have: by 64-bit hashes, and by the ids themselves only if two of these agree."""
     hashes = np.sort(np.fromiter((hash(sample) for sample, _ in _all_named(splits)), dtype=np.int64))
     same = (hashes[1:] == hashes[:-1]).any()
-    return _repeated([sample for sample, _ in _all_named(splits)]) if same else None
+    return repeated([sample for sample, _ in _all_named(splits)]) if same else None
 
 
-def _named(images: Images, classes: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _named(images: Container, classes: Sequence[str]) -> Iterator[tuple[str, str]]:
     """(id, class name) of every image."""
     for i, target in enumerate(images.targets.tolist()):
         yield images.sample_id(i), classes[target]
@@ -71,21 +71,20 @@ def resized(splits: Splits, path: Path) -> list[str]:
     """What has another size than splits.csv says, as `'cats/1.jpg': 1,200 -> 1,300 bytes`. splits: as restored."""
     before = {sample: size for sample, _, _, size in _read_csv(path)}
     found = []
-    for name in NAMES:
-        images = getattr(splits, name)
-        for i, size in enumerate(sizes(images)):
-            old = before.get(images.sample_id(i), "")
-            if old.isdigit() and size != old:
-                found.append(f"'{images.sample_id(i)}': {int(old):,} -> {int(size):,} bytes")
+    for _, images in splits.items():
+        for i in range(len(images)):
+            size, old = images.file_size(i), before.get(images.sample_id(i), "")
+            if size is not None and old.isdigit() and size != int(old):
+                found.append(f"'{images.sample_id(i)}': {int(old):,} -> {size:,} bytes")
     return found
 
 
 def apply_csv(splits: Splits, path: Path) -> Splits:
     """Restore exactly the splits that `write_csv` wrote. splits: the data function's, uncut.
 
-    Never cuts anew. UserError if images vanished, appeared or changed class since then.
+    Never cuts again. UserError if images vanished, appeared or changed class since then.
     """
-    pools = {name: splits.train if getattr(splits, name) is None else getattr(splits, name) for name in NAMES}
+    pools = {name: dict(splits.items()).get(name, splits.train) for name in NAMES}
     places = {
         pool: {key: i for i, key in enumerate(_named(pool, splits.classes))} for pool in dict.fromkeys(pools.values())
     }

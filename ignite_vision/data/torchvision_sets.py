@@ -1,9 +1,10 @@
-"""TODO."""
+"""Data sets of torchvision, whatever their constructors take: found on the disk or downloaded, then as Splits."""
 
 from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 import torch
 import torchvision
 
-from ignite_vision.data.containers import ArrayImages, DatasetImages, ImageFiles, Images, kept_labels, targets_of
-from ignite_vision.data.downloads import ON_TORCHVISION, _download, _reason
+from ignite_vision.data.containers import ArrayImages, Container, DatasetImages, ImageFiles, kept_labels, targets_of
+from ignite_vision.data.downloads import ON_TORCHVISION, download, reason
 from ignite_vision.data.images import IMAGE_EXTENSIONS
 from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError, did_you_mean
@@ -33,8 +34,11 @@ PATHS = ("_image_files", "_images")  # where torchvision's data sets keep paths 
 PATHS_WITH_LABELS = ("samples", "_samples", "imgs")  # ... or (path, label)
 
 
-def _torchvision_splits(name: str, root: Path, **arguments: Any) -> Splits:
-    """Build every split that the data set has."""
+def torchvision_splits(name: str, root: Path, arguments: Mapping[str, Any]) -> Splits:
+    """Build every split that torchvision's data set of this name has. arguments: its further ones.
+
+    UserError for an unknown name, data that cannot be read or downloaded, and a data set without labels.
+    """
     cls = _torchvision_class(name)
     parts: dict[str, Any] = {}
     classes: tuple[str, ...] = ()
@@ -75,7 +79,7 @@ def _parameters(cls: Any) -> set[str]:
     return names
 
 
-def _split_arguments(cls: Any, given: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def _split_arguments(cls: Any, given: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Split -> the arguments that may pick it, the likeliest first."""
     takes = _parameters(cls) - given.keys()
     if "train" in takes:
@@ -95,7 +99,7 @@ def _first_known(cls: Any, root: Path, candidates: list[dict[str, Any]]) -> Any:
                 continue
             page = f"{ON_TORCHVISION}{cls.__name__}.html"
             hint = f"{page} says what belongs there. Remove what is damaged and try again."
-            raise UserError(f"cannot read {cls.__name__}: {_reason(error)}", root, hint) from error
+            raise UserError(f"cannot read {cls.__name__}: {reason(error)}", root, hint) from error
     return None
 
 
@@ -108,7 +112,7 @@ def _build(cls: Any, root: Path, arguments: dict[str, Any]) -> Any:
     try:
         return cls(**place, **arguments, download=False)
     except (OSError, RuntimeError):
-        _download(cls.__name__, root, lambda folder: cls(str(folder), **arguments, download=True))
+        download(cls.__name__, root, lambda folder: cls(str(folder), **arguments, download=True))
         return cls(**place, **arguments, download=False)
 
 
@@ -120,7 +124,7 @@ def _class_names(dataset: Any) -> tuple[str, ...]:
     return tuple(name if isinstance(name, str) else ", ".join(name) for name in names or ())
 
 
-def _container(dataset: Any, root: Path, split: str, *, as_stored: bool) -> Images:
+def _container(dataset: Any, root: Path, split: str, *, as_stored: bool) -> Container:
     """Arrays stay arrays and files files: these can be cached. as_stored: no transform or loader between."""
     pixels = _pixels(getattr(dataset, "data", None)) if as_stored else None
     if pixels is not None:
