@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from ignite_vision import models
 from ignite_vision.data.splits import fingerprint
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation.metrics import metrics
@@ -13,7 +14,6 @@ from ignite_vision.evaluation.predictions import Predictions, predict_split, use
 from ignite_vision.evaluation.tables import write_results
 from ignite_vision.loading.features import settle
 from ignite_vision.loading.plan import Plan
-from ignite_vision.models import families as models
 from ignite_vision.models.model_file import read_header, write_model
 from ignite_vision.recipe import fields_of
 from ignite_vision.report.curves import write_curves

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ignite_vision import datasets
+from ignite_vision import datasets, models
 from ignite_vision.data.containers import ArrayImages, ImageFiles
 from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.data.splits import Splits, cut
@@ -18,7 +18,6 @@ from ignite_vision.data.splits_csv import apply_csv
 from ignite_vision.errors import UserError
 from ignite_vision.loading.sources import canvas_of
 from ignite_vision.loading.workers import default_workers
-from ignite_vision.models import families as models
 from ignite_vision.models.head import freeze
 from ignite_vision.randomness import Purpose, seed_everything
 from ignite_vision.recipe import Recipe, override
