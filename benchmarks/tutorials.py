@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import datasets, transforms
 
-from ignite_vision.models import families as models
+from ignite_vision import models
 
 
 class AsPictures(Dataset[tuple[torch.Tensor, int]]):

@@ -1,10 +1,12 @@
-"""TODO."""
+"""The head of a network, its last layer: found, parted from the rest; and freezing that really freezes."""
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from ignite_vision.errors import UserError, did_you_mean
+from ignite_vision.models.state import tensors_and_extra
 
 
 def find_head(network: nn.Module) -> tuple[str, nn.Module]:
@@ -18,8 +20,8 @@ def find_head(network: nn.Module) -> tuple[str, nn.Module]:
 def freeze(network: nn.Module, trainable: str) -> list[nn.Module]:
     """Let `trainable` and all that is registered after it train; freeze what is before.
 
-    Returns the modules that must stay in eval mode during training (`keep_frozen`): BatchNorm would go on
-    averaging, Dropout and StochasticDepth would go on dropping. A Dropout directly before the first layer that
+    Returns the modules that must stay in eval mode during training (`keep_frozen`): BatchNorm would
+    continue to average, Dropout and StochasticDepth to drop. A Dropout directly before the first layer that
     trains belongs to that layer and is not among them.
     """
     if trainable == "all":
@@ -66,6 +68,19 @@ def keep_frozen(modules: list[nn.Module]) -> None:
         module.training = False
 
 
+def state_that_changes(network: nn.Module, frozen: list[nn.Module]) -> dict[str, torch.Tensor]:
+    """Return the network's tensors without what is frozen: parameters without gradient, buffers of `frozen` modules.
+
+    The tensors are the network's own, not copies; a layer under two names is there under both. Extra state is left
+    out: see `state.tensors_and_extra`.
+    """
+    still = {id(p) for p in network.parameters() if not p.requires_grad}
+    still |= {id(b) for module in frozen for b in module.buffers()}
+    names = dict(network.named_parameters(remove_duplicate=False)) | dict(network.named_buffers(remove_duplicate=False))
+    tensors = tensors_and_extra(network.state_dict())[0]
+    return {name: tensor for name, tensor in tensors.items() if id(names.get(name)) not in still}
+
+
 def count_parameters(network: nn.Module) -> tuple[int, int]:
     """(trainable, frozen) numbers of parameters."""
     trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
@@ -75,7 +90,7 @@ def count_parameters(network: nn.Module) -> tuple[int, int]:
 def split_at_head(model: nn.Module) -> tuple[nn.Module, nn.Sequential]:
     """(first layer that is not cached, the part of the model from there on).
 
-    The first is the Dropout directly before the head, if there is one: it draws anew in each epoch. What follows
+    The first is the Dropout directly before the head, if there is one: it draws again in each epoch. What follows
     the head in its Sequential belongs to the part, as in SqueezeNet. The layers are the model's own, not copies.
     """
     name, head = find_head(model)

@@ -7,12 +7,11 @@ import torch
 from torch import nn
 from torchvision import models as zoo
 
-from ignite_vision import datasets
+from ignite_vision import datasets, models
 from ignite_vision.augment import RandomCrop, RandomHorizontalFlip
 from ignite_vision.errors import UserError
 from ignite_vision.jobs import evaluate_run, train_and_evaluate
 from ignite_vision.loading.features import frozen_hash
-from ignite_vision.models import families as models
 from ignite_vision.models.head import split_at_head
 from ignite_vision.training import build
 

@@ -10,13 +10,15 @@ import pytest
 import torch
 from torch import nn
 from torchvision import models as zoo
-from torchvision.models.regnet import BlockParams
 
+from ignite_vision import models
 from ignite_vision.data.images import read_image
 from ignite_vision.data.preprocessing import canvas, normalize
 from ignite_vision.errors import DAMAGED, UserError
-from ignite_vision.models import families as models
+from ignite_vision.models.head import count_parameters, find_head, freeze, keep_frozen
+from ignite_vision.models.meta import WithoutMemory
 from ignite_vision.models.small import SMALL
+from ignite_vision.models.weights import load_backbone, read_state_dict, todays_name
 
 NAMES = zoo.list_models(module=zoo)
 # A few that cover every kind of head; the others are slow to build, even without memory.
@@ -24,16 +26,9 @@ QUICK = {"alexnet", "resnet18", "squeezenet1_1", "vgg11", "googlenet", "mnasnet0
 
 
 @pytest.fixture
-def on_meta(monkeypatch):
-    """Build without memory. RegNets compute their widths with tensors, which must have values."""
-    compute = BlockParams.from_init_params.__func__
-
-    def on_cpu(cls, *args, **kwargs):
-        with torch.device("cpu"):
-            return compute(cls, *args, **kwargs)
-
-    monkeypatch.setattr(BlockParams, "from_init_params", classmethod(on_cpu))
-    with torch.device("meta"):
+def on_meta():
+    """Build without memory."""
+    with WithoutMemory():
         yield
 
 
@@ -41,12 +36,13 @@ def on_meta(monkeypatch):
 def test_every_classifier_of_torchvision_has_a_head_of_seven_at_its_smallest_size(name, on_meta):
     network = models.build(name, 7)
     spec = models.input_of(name)
+    network.to("meta")
     images = torch.empty(2, spec.channels, spec.minimum, spec.minimum)
     assert network.train()(images).shape == (2, 7)
     assert network.eval()(images).shape == (2, 7)
-    head = models.find_head(network)[1]
+    head = find_head(network)[1]
     assert 7 in head.weight.shape[:1]
-    models.freeze(network, "head")
+    freeze(network, "head")
     trained = {id(p) for p in network.parameters() if p.requires_grad}
     assert trained == {id(p) for p in head.parameters()}
 
@@ -58,7 +54,7 @@ def test_our_own_networks_fit_what_they_say_they_want(name):
 
 
 def test_257_classes_are_257():
-    assert models.find_head(models.build("resnet18", 257))[1].out_features == 257
+    assert find_head(models.build("resnet18", 257))[1].out_features == 257
 
 
 def test_a_function_builds_the_model():
@@ -77,7 +73,7 @@ def test_an_unknown_model_suggests_the_nearest():
 
 def test_a_model_without_a_linear_or_convolution_has_no_head():
     with pytest.raises(UserError, match="could be its head"):
-        models.find_head(nn.Sequential(nn.ReLU()))
+        find_head(nn.Sequential(nn.ReLU()))
 
 
 class TestWeights:
@@ -130,7 +126,7 @@ class TestWeights:
 
         today = list(models.build(name, 7).state_dict())
         assert [old(key) for key in today] != today
-        assert [models.todays_name(old(key)) for key in today] == today
+        assert [todays_name(old(key)) for key in today] == today
 
     def test_a_layer_of_an_old_name_is_loaded_into_its_place_and_one_that_is_the_models_own_stays(self):
         class Network(nn.Module):
@@ -144,7 +140,7 @@ class TestWeights:
         for network, first in ((Network("0"), "0"), (Network("linear_1"), "linear_1")):
             state = {key: t for key, t in old.state_dict().items() if not key.startswith("mlp.")}
             state |= {f"mlp.{first}.{key}": t for key, t in old.mlp["linear_1"].state_dict().items()}
-            models.load_backbone(network, state, "w.pth")
+            load_backbone(network, state, "w.pth")
             assert network.block["mlp"][first].weight.equal(old.block["mlp"]["linear_1"].weight)
 
     def test_a_network_that_wants_to_know_the_version_of_its_weights_is_told(self, tmp_path):
@@ -167,7 +163,7 @@ class TestWeights:
     @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
     def test_a_network_built_again_from_its_own_weights_is_the_same_function(self, name, on_meta):
         """What the weights' name decides is not in the state dict, and would be lost."""
-        with_weights, without = models._from_zoo(name, 7, "DEFAULT"), models._from_zoo(name, 7, None)
+        with_weights, without = models.build(name, 7, "DEFAULT", load=False), models.build(name, 7)
         assert with_weights.transform_input == without.transform_input
 
     def test_a_file_that_is_not_there_or_cut_off_is_named(self, tmp_path):
@@ -212,7 +208,7 @@ class TestWeights:
         path = tmp_path / "w.pth"
         torch.save(content, path)
         with pytest.raises(UserError, match="holds no state dict"):
-            models.read_state_dict(path)
+            read_state_dict(path)
 
     @pytest.mark.parametrize("zipped", [True, False])
     def test_a_file_with_changed_bytes_is_read_or_refused_in_one_line(self, tmp_path, zipped):
@@ -227,7 +223,7 @@ class TestWeights:
                 content[chance.randrange(len(content))] = chance.randrange(256)
             path.write_bytes(content)
             try:
-                models.read_state_dict(path)
+                read_state_dict(path)
             except UserError as error:
                 refused += 1
                 assert error.code == DAMAGED
@@ -272,7 +268,7 @@ class TestPreprocessing:
 
     def test_a_vit_is_built_for_the_size_of_its_weights(self, on_meta):
         assert models.input_of("vit_b_16", "IMAGENET1K_SWAG_E2E_V1").size == 384
-        assert models._from_zoo("vit_b_16", 7, "IMAGENET1K_SWAG_E2E_V1").image_size == 384
+        assert models.build("vit_b_16", 7, "IMAGENET1K_SWAG_E2E_V1", load=False).image_size == 384
 
 
 class TestFreezing:
@@ -282,7 +278,7 @@ class TestFreezing:
         optimizer = torch.optim.SGD(parameters, 0.1)
         for _ in range(3):
             network.train()
-            models.keep_frozen(frozen)
+            keep_frozen(frozen)
             optimizer.zero_grad()
             network(images).square().sum().backward()
             optimizer.step()
@@ -290,8 +286,8 @@ class TestFreezing:
     @pytest.mark.parametrize("name", ["resnet18", "densenet121"])
     def test_a_frozen_backbone_keeps_every_parameter_and_buffer_to_the_bit(self, name):
         network = models.build(name, 3)
-        frozen = models.freeze(network, "head")
-        head = models.find_head(network)[0]
+        frozen = freeze(network, "head")
+        head = find_head(network)[0]
         before = {key: value.clone() for key, value in network.state_dict().items()}
         self.train_a_little(network, frozen, torch.rand(4, 3, 32, 32))
         changed = {key for key, value in network.state_dict().items() if not value.equal(before[key])}
@@ -299,50 +295,50 @@ class TestFreezing:
 
     def test_a_prefix_frees_its_child_and_all_after_it(self):
         network = models.build("resnet18", 3)
-        frozen = models.freeze(network, "layer4")
+        frozen = freeze(network, "layer4")
         trainable = {name.split(".")[0] for name, p in network.named_parameters() if p.requires_grad}
         assert trainable == {"layer4", "fc"}
         network.train()
-        models.keep_frozen(frozen)
+        keep_frozen(frozen)
         assert network.layer4[0].bn1.training
         assert not network.layer3[0].bn1.training
 
     def test_the_dropout_before_the_head_stays_live(self):
         network = models.build("mobilenet_v2", 3)
-        frozen = models.freeze(network, "head")
+        frozen = freeze(network, "head")
         network.train()
-        models.keep_frozen(frozen)
+        keep_frozen(frozen)
         assert network.classifier[0].training
         assert not network.features[1].conv[0][1].training
 
     def test_a_dropout_at_the_end_of_a_frozen_block_is_off(self):
         block = nn.TransformerEncoderLayer(8, 2, batch_first=True)  # its last two modules are Dropouts
         network = nn.Sequential(block, nn.Linear(8, 3))
-        frozen = models.freeze(network, "head")
+        frozen = freeze(network, "head")
         network.train()
-        models.keep_frozen(frozen)
+        keep_frozen(frozen)
         assert not any(module.training for module in block.modules())
 
     def test_a_model_that_is_nothing_but_its_head_freezes_nothing(self):
         network = nn.Linear(4, 3)
-        assert models.freeze(network, "head") == []
-        assert models.count_parameters(network) == (15, 0)
+        assert freeze(network, "head") == []
+        assert count_parameters(network) == (15, 0)
 
     def test_stochastic_depth_of_a_frozen_part_is_off(self):
         network = models.build("efficientnet_b0", 3)
-        frozen = models.freeze(network, "head")
+        frozen = freeze(network, "head")
         network.train()
-        models.keep_frozen(frozen)
+        keep_frozen(frozen)
         assert not any(m.training for m in network.modules() if type(m).__name__ == "StochasticDepth")
 
     def test_an_unknown_part_suggests_the_nearest(self):
         with pytest.raises(UserError, match="no part 'layr4' in the model to train. Did you mean 'layer4'?"):
-            models.freeze(models.build("resnet18", 3), "layr4")
+            freeze(models.build("resnet18", 3), "layr4")
 
     def test_all_freezes_nothing(self):
         network = models.build("resnet18", 3)
-        assert models.freeze(network, "all") == []
-        assert models.count_parameters(network)[1] == 0
+        assert freeze(network, "all") == []
+        assert count_parameters(network)[1] == 0
 
 
 def test_the_architecture_says_where_the_network_comes_from():
@@ -385,7 +381,7 @@ def test_given_weights_and_our_preprocessing_reach_their_accuracy_on_imagenet(te
     """A wrong normalisation, crop or colour order costs several points."""
     weights = str(test_data / "weights" / f"{name}.pth")
     network = zoo.get_model(name, weights=None)
-    network.load_state_dict(models.read_state_dict(Path(weights)))
+    network.load_state_dict(read_state_dict(Path(weights)))
     network.eval()
     preprocessing = models.weights_preprocessing(name, weights)
     right = total = 0
