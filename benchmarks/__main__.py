@@ -158,19 +158,20 @@ def files(data: Path, scratch: Path, device: torch.device) -> list[Row]:
     """A folder of photographs: decoded on the fly, and from the pixel cache."""
     folder, rows = data / CATEGORIES, []
     for cache, size, iterations, target in (("pixels", 64, 20, "≥ 0.90"), ("none", 224, 10, "")):
-        run = ours.built(
+        built = ours.built(
             "folder", scratch / cache, device.type, folder, model="resnet18", weights="none", trainable="all",
             image_size=size, batch_size=32, cache=cache,
         )  # fmt: skip
+        run = built.run
         found = ratios(ours.some_iterations(run, iterations), ours.bare_step(run, iterations), device)
         work = f"a folder, ResNet-18 at {size} px, {'pixel cache' if cache == 'pixels' else 'decoded on the fly'}"
-        rows.append(Row(work, "the bare step", *found, target, ours.waiting(run)))
+        rows.append(Row(work, "the bare step", *found, target, built.waiting()))
         run.loaders.close()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     images = datasets.image_folder(folder).train
     assert isinstance(images, ImageFiles)
-    run = ours.built("folder", scratch / "decoded", "cpu", folder, weights="none", cache="none")
+    run = ours.built("folder", scratch / "decoded", "cpu", folder, weights="none", cache="none").run
     decoded = Decoded(images, run.canvas, 0)
     theirs = tv_datasets.ImageFolder(str(folder), transform=tutorials.PHOTOGRAPH)
     index = range(0, len(images), 8)

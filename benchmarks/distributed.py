@@ -21,15 +21,18 @@ from torch import nn
 
 from ignite_vision import Recipe, Splits
 from ignite_vision.data.containers import ArrayImages
+from ignite_vision.loading.plan import choose
 from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.system import distributed
 from ignite_vision.system.process import tune_processor
 from ignite_vision.system.signals import StopFlag
-from ignite_vision.training import build, saving, watch
+from ignite_vision.training import saving
 from ignite_vision.training.engines import forward_in, prepare_training
-from ignite_vision.training.handlers import count_training
+from ignite_vision.training.handlers import Validation, count_training
+from ignite_vision.training.run import build
 from ignite_vision.training.saving import save_checkpoints
+from ignite_vision.training.stopping import watch
 
 MODEL, SIDE = os.environ.get("MODEL", "densenet121"), int(os.environ.get("SIDE", "160"))  # pixels
 BATCH = 32
@@ -59,12 +62,12 @@ def seconds(number: int, count: int, batch: int, port: int, scratch: str, togeth
         distributed.join("gloo")
     recipe = Recipe(data=noise, model=MODEL, epochs=1, batch_size=batch, precision="fp32", image_size=SIDE)
     loaded = LoadedRecipe(recipe, "noise", "noise", Path(__file__))
-    run = prepare(loaded, {}, Options(out=Path(scratch), device="cpu", workers=0), lambda _line: None)
+    prepared = prepare(loaded, {}, Options(out=Path(scratch), device="cpu", workers=0), lambda _line: None)
     saving.FIRST_SAVE = float("inf")  # asked for in every iteration, and never due
-    build(run)
+    run = build(prepared, choose(prepared))
     count_training(run)
-    save_checkpoints(run)
-    watch(run, StopFlag(lambda signal: distributed.largest(signal)[0]))
+    save_checkpoints(run.saver)
+    watch(run, StopFlag(lambda signal: distributed.largest(signal)[0]), Validation())
     ours, bare = [], []
     step = bare_step(run)
     for round_number in range(ROUNDS + 1):
@@ -85,7 +88,7 @@ def seconds(number: int, count: int, batch: int, port: int, scratch: str, togeth
 
 def bare_step(run: Any) -> Any:
     """Return as many steps of the same network in DistributedDataParallel, on one batch that is there already."""
-    images, targets = prepare_training(run)(next(iter(run.loaders.train)), run.device, False)
+    images, targets = prepare_training(run, run.plan.kind)(next(iter(run.loaders.train)), run.device, False)
     network = distributed.in_parallel(run.model, run.device)
     forward = forward_in(run.precision, run.device, [])
 

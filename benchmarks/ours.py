@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,36 +14,53 @@ from torchvision.transforms.v2.functional import resize
 
 from benchmarks.clock import seconds
 from benchmarks.tutorials import AsPictures
-from ignite_vision.evaluation.predictions import predict_split
-from ignite_vision.loading.batches import eval_batch
-from ignite_vision.loading.features import settle, source_of
+from ignite_vision.jobs import predict_split
+from ignite_vision.loading.batches import eval_batch, train_batch
+from ignite_vision.loading.plan import Plan, Rows, choose
 from ignite_vision.loading.sources import Resident
 from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import load
-from ignite_vision.training import build
 from ignite_vision.training.engines import forward_in, prepare_training
 from ignite_vision.training.handlers import count_training
-from ignite_vision.training.run import Run
+from ignite_vision.training.meters import Meters
+from ignite_vision.training.run import Run, build
 
 
 def quiet(_line: str) -> None:
     """Say nothing."""
 
 
-def built(spec: str, out: Path, device: str, data: Path | None = None, **overrides: object) -> Run:
-    """Return a run that is ready to train, with what the command attaches to every iteration."""
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A run that is ready to train, with what the command attaches to every iteration."""
+
+    run: Run
+    meters: Meters
+
+    @property
+    def batch(self) -> int:
+        """Images of an iteration."""
+        return train_batch(self.run.recipe, len(self.run.splits.train))
+
+    def waiting(self) -> str:
+        """Say what share of the last epoch was spent waiting for data, as timings.jsonl has it."""
+        watch = self.meters.stopwatch
+        return f"{watch.waited / watch.seconds:.1%} of it waiting for data"
+
+
+def built(spec: str, out: Path, device: str, data: Path | None = None, **overrides: object) -> Built:
+    """Build a run as the command does."""
     options = Options(data=data, out=out, device=device)
-    run = prepare(load(spec), {name: str(value) for name, value in overrides.items()}, options, quiet)
-    build(run)
-    count_training(run)
-    return run
+    prepared = prepare(load(spec), {name: str(value) for name, value in overrides.items()}, options, quiet)
+    run = build(prepared, choose(prepared))
+    return Built(run, count_training(run))
 
 
 def pictures(run: Run, split: str, n: int | None = None) -> AsPictures:
     """Return the first n images of a split, all of them by default, for the tutorial's way. They lie in memory."""
-    source = source_of(run, split)
+    source = run.rows[split]
     assert isinstance(source, Resident)
-    targets = getattr(run.splits, split).targets[:n]
+    targets = run.splits[split].targets[:n]
     return AsPictures(source[0, np.arange(len(targets))].cpu(), targets)
 
 
@@ -53,11 +70,6 @@ def accuracy(run: Run) -> float:
     return (predictions.labels == predictions.targets).double().mean().item()
 
 
-def waiting(run: Run) -> str:
-    """Say what share of the last epoch was spent waiting for data, as timings.jsonl has it."""
-    return f"{run.stopwatch.waited / run.stopwatch.seconds:.1%} of it waiting for data"
-
-
 def extraction(folder: Path, out: Path, device: torch.device) -> tuple[int, int, float, float, str]:
     """Compute DenseNet-121's features of a folder's training images.
 
@@ -65,11 +77,10 @@ def extraction(folder: Path, out: Path, device: torch.device) -> tuple[int, int,
     """
     overrides = {"weights": "none", "cache": "features"}
     run = prepare(load("caltech256"), overrides, Options(data=folder, out=out, device=device.type), quiet)
-    settle(run)
-    batch, images = eval_batch(run.recipe), len(run.splits.train)
+    batch, images = eval_batch(run.recipe, run.splits), len(run.splits.train)
     forward = forward_as_ours(run.model, torch.rand(batch, 3, 224, 224, device=device), run.precision)
     forward()
-    elapsed = seconds(partial(source_of, run, "train"), device)
+    elapsed = seconds(lambda: Rows(run, Plan("features", ""))["train"], device)
     bare = seconds(lambda: [forward() for _ in range(4)], device) / 4
     return images, batch, elapsed, bare * -(-images // batch), run.precision
 
@@ -93,7 +104,7 @@ def some_iterations(run: Run, iterations: int) -> Callable[[], object]:
 
 def bare_step(run: Run, iterations: int) -> Callable[[], None]:
     """Return the same model, precision, optimizer and batch size on one batch that lies in memory already."""
-    images, targets = prepare_training(run)(next(iter(run.loaders.train)), run.device, False)
+    images, targets = prepare_training(run, run.plan.kind)(next(iter(run.loaders.train)), run.device, False)
     forward = forward_in(run.precision, run.device, [])
     length = min(iterations, len(run.loaders.train))
 

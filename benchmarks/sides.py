@@ -50,10 +50,11 @@ def as_the_command(recipe: str, folder: Path, out: Path, device: torch.device, d
     """Our way, and the bare step, in a process that is set up as the command's is. denormals: but for these."""
     tune_processor()
     torch.set_flush_denormal(not denormals)
-    run = ours.built(recipe, out / "part", device.type, folder)
+    built = ours.built(recipe, out / "part", device.type, folder)
+    run = built.run
 
     def accuracy() -> float:
-        whole = ours.built(recipe, out / "whole", device.type, folder)
+        whole = ours.built(recipe, out / "whole", device.type, folder).run
         whole.trainer.run(whole.loaders.train, max_epochs=1)
         return ours.accuracy(whole)
 
@@ -61,17 +62,18 @@ def as_the_command(recipe: str, folder: Path, out: Path, device: torch.device, d
         "train": partial(seconds, ours.some_iterations(run, ITERATIONS), device),
         "epoch": partial(seconds, ours.some_iterations(run, len(run.loaders.train)), device),
         "bare": partial(seconds, ours.bare_step(run, ITERATIONS), device),
-        "images": lambda: ITERATIONS * run.loaders.batch,
+        "images": lambda: ITERATIONS * built.batch,
         "precision": lambda: run.precision,
-        "note": lambda: f"{run.precision}, {ours.waiting(run)}",
+        "note": lambda: f"{run.precision}, {built.waiting()}",
         "accuracy": accuracy,
     }
 
 
 def as_the_tutorial(recipe: str, folder: Path, out: Path, device: torch.device) -> Works:
     """The tutorial's loop from the same first weights."""
-    run = ours.built(recipe, out / "theirs", device.type, folder)
-    batch, model = run.loaders.batch, tutorials.copy_of(run.model)
+    built = ours.built(recipe, out / "theirs", device.type, folder)
+    run, batch = built.run, built.batch
+    model = tutorials.copy_of(run.model)
     loader = tutorials.loader(ours.pictures(run, "train", ITERATIONS * batch), batch)
     optimizer = torch.optim.Adam(model.parameters(), lr=run.recipe.lr)
 
@@ -90,15 +92,16 @@ def as_the_tutorial(recipe: str, folder: Path, out: Path, device: torch.device) 
 
 def as_lightning(recipe: str, folder: Path, out: Path, device: torch.device) -> Works:
     """Lightning's Trainer over the tutorial's data set, and over float32 images in memory."""
-    run = ours.built(recipe, out / "lightning", device.type, folder)
-    pictures = ours.pictures(run, "train", ITERATIONS * run.loaders.batch)
+    built = ours.built(recipe, out / "lightning", device.type, folder)
+    run = built.run
+    pictures = ours.pictures(run, "train", ITERATIONS * built.batch)
     in_memory = TensorDataset(
         torch.stack([pictures[i][0] for i in range(len(pictures))]), torch.tensor(pictures.targets)
     )
     loaders = {"tutorial": pictures, "tensors": in_memory}
     return {
         name: peers.lightning_epoch(
-            run.model, tutorials.loader(dataset, run.loaders.batch), run.recipe.lr, run.precision, device
+            run.model, tutorials.loader(dataset, built.batch), run.recipe.lr, run.precision, device
         )
         for name, dataset in loaders.items()
     }

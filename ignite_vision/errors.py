@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
-from pathlib import Path
 
 # Exit codes of every command; 0 is done and 1 anything unexpected.
 BAD_INPUT = 2  # the user's input or data
@@ -17,7 +17,9 @@ INTERRUPTED = 130  # by Ctrl-C, with everything saved
 class UserError(Exception):
     """Something that the user can put right. Reads as `WHAT (PATH). NEXT STEP`."""
 
-    def __init__(self, what: str, path: Path | str | None = None, next_step: str = "", code: int = BAD_INPUT):
+    def __init__(
+        self, what: str, path: os.PathLike[str] | str | None = None, next_step: str = "", code: int = BAD_INPUT
+    ):
         super().__init__(what, path, next_step, code)
         self.what, self.path, self.next_step, self.code = what, path, next_step, code
 

@@ -219,7 +219,7 @@ def evaluate_run(directory: RunDirectory, split: str, options: Options, say: Say
     given, _ = load_data(recipe, folder)
     own = own_splits(given, directory, settings)
     if own is None and options.data is None:
-        raise changed_data(given, directory, settings, folder)
+        raise changed_data(given, directory, folder)
     if own is not None:
         images, place = own[split], directory.results(split)
         note: dict[str, Any] = {}
@@ -253,16 +253,14 @@ def data_of(settings: dict[str, Any], options: Options) -> Path:
     return folder.resolve()
 
 
-def changed_data(given: Splits, directory: RunDirectory, settings: dict[str, Any], folder: Path) -> UserError:
+def changed_data(given: Splits, directory: RunDirectory, folder: Path) -> UserError:
     """Return the error for images that are not those that the run began with."""
     apply_csv(given, directory.splits)  # says which are gone or new
     what = "the images or splits.csv changed since this run began"
     return UserError(what, folder, "Restore them, or pass --data to evaluate on other images.")
 
 
-def elsewhere(
-    given: Splits, split: str, classes: tuple[str, ...], say: Say
-) -> tuple[Container, dict[str, Any]]:
+def elsewhere(given: Splits, split: str, classes: tuple[str, ...], say: Say) -> tuple[Container, dict[str, Any]]:
     """(images of other data, with this model's class indices; what metrics.json says of them).
 
     The split of that name where the data has it, else all. Classes are aligned by name; images of a class that the

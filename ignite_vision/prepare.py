@@ -107,7 +107,9 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
         if not directory.exists():
             refuse_old_format(loaded, overrides)
     before = recorded_environment(directory)
-    precision = distributed.from_first(lambda: devices.pick_precision(before.get("precision", recipe.precision), device))
+    precision = distributed.from_first(
+        lambda: devices.pick_precision(before.get("precision", recipe.precision), device)
+    )
     if options.deterministic or before.get("deterministic"):
         devices.make_deterministic()
     splits = split(recipe, given, directory)

@@ -82,16 +82,9 @@ def make_run(tmp_path):
         loaded = LoadedRecipe(Recipe(**fields), "squares", "squares", Path(__file__))
         lines: list[str] = []
         options = Options(data=data, out=out or tmp_path / "run", device=device, workers=workers)
-        run = prepare(loaded, {}, options, lines.append)
-        run.lines = lines
-        made.append(run)
-        return run
+        return prepare(loaded, {}, options, lines.append)
 
-    made = []
-    yield make
-    for run in made:
-        if hasattr(run, "loaders"):
-            run.loaders.close()
+    return make
 
 
 @pytest.fixture

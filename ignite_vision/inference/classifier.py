@@ -40,9 +40,7 @@ class Classifier:
         self.batch_size = int(header.get("batch_size", DEFAULT_BATCH))
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], device: str = "auto", model: nn.Module | None = None
-    ) -> Classifier:
+    def load(cls, path: str | os.PathLike[str], device: str = "auto", model: nn.Module | None = None) -> Classifier:
         """Return the classifier of a run or of a bare model.safetensors. Runs no code of theirs.
 
         model: a network of a recipe's own, which the file cannot name; its weights are read from the file. UserError

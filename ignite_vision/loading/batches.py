@@ -1,7 +1,7 @@
 """Which images are in a batch, and what a batch holds: uint8 until it is on the device.
 
-Both follow from (seed, epoch, index) and the trainer's iteration: not from the number of workers, nor from what was drawn
-before.
+Both follow from (seed, epoch, index) and the trainer's iteration: not from the number of workers, nor from what was
+drawn before.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from ignite_vision.loading.sources import Request, Source
 from ignite_vision.randomness import Purpose, generator, uniforms
 from ignite_vision.recipe import Recipe
 from ignite_vision.system import distributed
-
 
 Batch = tuple[torch.Tensor, ...]
 

@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from ignite_vision.data.containers import ImageFiles, Images
 from ignite_vision.errors import NOT_SAVED, UserError
 from ignite_vision.system import distributed
 from ignite_vision.system.files import cache_home, write_atomically

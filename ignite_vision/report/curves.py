@@ -44,7 +44,12 @@ def write_curves(rows: Sequence[EpochRow], path: Path, title: str) -> None:
     panels += [recorded_panel(rows, name, (k + 3) * LEFT + (k + 2) * WIDTH) for k, name in enumerate(recorded)]
     environment = jinja2.Environment(loader=jinja2.PackageLoader("ignite_vision.report", "."), autoescape=True)
     svg = environment.get_template("curves.svg").render(
-        panels=panels, title=printable(title), top=TOP, width=WIDTH, height=HEIGHT, total_width=(len(panels) + 1) * LEFT + len(panels) * WIDTH - 20
+        panels=panels,
+        title=printable(title),
+        top=TOP,
+        width=WIDTH,
+        height=HEIGHT,
+        total_width=(len(panels) + 1) * LEFT + len(panels) * WIDTH - 20,
     )
     write_atomically(path, svg + "\n")
 

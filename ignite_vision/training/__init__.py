@@ -18,8 +18,8 @@ from ignite_vision.training.handlers import (
     write_history,
 )
 from ignite_vision.training.own_handlers import OwnHandlers
-from ignite_vision.training.run import Run
 from ignite_vision.training.restoring import restore
+from ignite_vision.training.run import Run
 from ignite_vision.training.saving import save_checkpoints
 from ignite_vision.training.stopping import saved_when_stopped
 

@@ -80,7 +80,9 @@ class History:
         ValueError for the name of a column that there is, or one that is no name.
         """
         if name in (*FIELDS, "score") or not NAME.fullmatch(name):
-            raise ValueError(f"'{name}' cannot be recorded: it is {'no name' if not NAME.fullmatch(name) else 'a column'}")
+            raise ValueError(
+                f"'{name}' cannot be recorded: it is {'no name' if not NAME.fullmatch(name) else 'a column'}"
+            )
         if show:
             self.shown.add(name)
         if self._open:

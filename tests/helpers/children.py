@@ -159,9 +159,9 @@ class At:
         name = "count_training" if self.first else "restore"
         before = getattr(training, name)
 
-        def hooked(run: Any) -> None:
+        def hooked(run: Any, *others: Any) -> Any:
             getattr(run, self.engine).add_event_handler(getattr(Events, self.event), hit)
-            before(run)
+            return before(run, *others)
 
         setattr(training, name, hooked)
 

@@ -10,10 +10,9 @@ from torchvision import models as zoo
 from ignite_vision import datasets, models
 from ignite_vision.augment import RandomCrop, RandomHorizontalFlip
 from ignite_vision.errors import UserError
-from ignite_vision.jobs import evaluate_run, train_and_evaluate
 from ignite_vision.loading.features import frozen_hash
 from ignite_vision.models.head import split_at_head
-from ignite_vision.training import build
+from tests.helpers.runs import built, plan_of, train
 
 
 def backbone(num_classes):
@@ -64,97 +63,88 @@ def test_training_on_features_gives_the_same_bits_as_training_on_images(photo_ru
         for kind in ("features", "resident", "pixels", "none")
     }
     for kind, run in runs.items():
-        train_and_evaluate(run, lambda: None)
-        assert run.plan.kind == kind
+        train(run)
+        assert plan_of(run) == kind
     for kind in ("resident", "pixels", "none"):
         assert files(runs[kind]) == files(runs["features"]), kind
 
 
 def test_another_head_rate_or_seed_makes_no_pass_over_the_backbone(photo_run):
-    train_and_evaluate(photo_run("first"), lambda: None)
+    train(photo_run("first"))
     for name, change in {"rate": {"lr": 0.1}, "seed": {"optimizer": "sgd"}, "epochs": {"epochs": 5}}.items():
         run = photo_run(name, **change)
         passes = backbone_passes(run)
         # this backbone's weights are random: drawn from the seed, which therefore must stay
-        train_and_evaluate(run, lambda: None)
-        assert (run.plan.kind, passes) == ("features", [])
-
-
-def test_evaluating_a_finished_run_uses_its_features(photo_run):
-    first = photo_run("run")
-    numbers, _ = train_and_evaluate(first, lambda: None)
-    again = photo_run("run")
-    passes = backbone_passes(again)
-    assert evaluate_run(again, "test") == numbers
-    assert passes == []
+        train(run)
+        assert (plan_of(run), passes) == ("features", [])
 
 
 def test_a_changed_image_is_computed_again(photo_run, image_folder):
-    train_and_evaluate(photo_run("first"), lambda: None)
+    train(photo_run("first"))
     path = next((image_folder / "apple").iterdir())
     path.write_bytes((image_folder / "banana" / "00.jpg").read_bytes())
     run = photo_run("second")
     passes = backbone_passes(run)
-    train_and_evaluate(run, lambda: None)
+    train(run)
     assert passes
 
 
 def test_a_cache_that_was_cut_off_is_computed_again_to_the_same_bits(photo_run, tmp_path):
     first = photo_run("first")
-    train_and_evaluate(first, lambda: None)
+    train(first)
     for file in (tmp_path / "cache").rglob("*.raw"):
         file.write_bytes(file.read_bytes()[:100])
     second = photo_run("second")
-    train_and_evaluate(second, lambda: None)
+    train(second)
     assert files(first) == files(second)
 
 
 class TestViews:
     def test_random_augmentation_wants_a_number_of_views(self, photo_run):
         run = photo_run("fresh", augment=(RandomHorizontalFlip(),))
-        build(run)
+        run = built(run)
         assert run.plan.kind == "resident"
-        with pytest.raises(UserError, match="states no number of views"):
-            build(photo_run("insists", augment=(RandomHorizontalFlip(),), cache="features"))
+        with pytest.raises(UserError, match="sets no `views`"):
+            built(photo_run("insists", augment=(RandomHorizontalFlip(),), cache="features"))
 
     def test_epochs_use_the_views_in_turn_and_validation_the_centre(self, photo_run):
         run = photo_run("views", augment=(RandomCrop(padding=4), RandomHorizontalFlip()), views=2)
-        build(run)
-        source = run.sources["train"]
+        run = built(run)
+        source = run.rows["train"]
         import numpy as np
 
         index = np.arange(4)
         first, second = source[0, index], source[1, index]
         assert not first.equal(second)
         assert source[2, index].equal(first)
-        assert run.sources["val"].views == 1
+        assert run.rows["val"].views == 1
 
     def test_three_seeds_share_one_set_of_views(self, photo_run, tmp_path):
         weights = tmp_path / "backbone.pth"
         torch.save(backbone(3).state_dict(), weights)
         for seed in (0, 1):
             run = photo_run(f"s{seed}", seed=seed, weights=str(weights), augment=(RandomHorizontalFlip(),), views=2)
-            build(run)
+            run = built(run)
         caches = [p for p in (tmp_path / "cache").rglob("features-*")]
         assert len(caches) == 2  # train and val
 
     def test_training_on_views_survives_json(self, photo_run):
         run = photo_run("json", augment=(RandomHorizontalFlip(),), views=2)
-        train_and_evaluate(run, lambda: None)
+        train(run)
         assert json.loads((run.directory / "run.json").read_text())["cache"]["kind"] == "features"
 
 
 def test_a_model_that_does_more_after_its_head_is_trained_whole(photo_run):
     run = photo_run("whole", model=Whole)
-    build(run)
+    run = built(run)
     assert run.plan.kind == "resident"
-    with pytest.raises(UserError, match="more after its head"):
-        build(photo_run("insists", model=Whole, cache="features"))
+    with pytest.raises(UserError, match="computes something after its head"):
+        built(photo_run("insists", model=Whole, cache="features"))
 
 
 def test_a_run_that_trains_more_than_the_head_is_trained_on_images(photo_run):
     run = photo_run("all", trainable="all")
-    build(run)
+    run = built(run)
     assert run.plan.kind == "resident"
 
 

@@ -8,9 +8,9 @@ from ignite_vision import datasets
 from ignite_vision.augment import RandomHorizontalFlip
 from ignite_vision.errors import UserError
 from ignite_vision.loading import workers
-from ignite_vision.loading.batches import EvalBatches, Order, TrainBatches, in_order
+from ignite_vision.loading.batches import EvalBatches, Order, TrainBatches, in_order, train_batch
 from ignite_vision.loading.sources import Decoded, Resident
-from ignite_vision.training import build
+from tests.helpers.runs import built, said
 
 
 def indices(order):
@@ -67,8 +67,7 @@ def test_resident_and_decoded_batches_are_equal(make_run):
 def test_batches_do_not_depend_on_cache_or_workers(make_run, workers):
     reference = make_run(augment=(RandomHorizontalFlip(),), cache="resident")
     other = make_run(augment=(RandomHorizontalFlip(),), cache="none", workers=workers)
-    build(reference)
-    build(other)
+    reference, other = built(reference), built(other)
     assert (reference.plan.kind, other.plan.kind) == ("resident", "none")
     pairs = list(zip(reference.loaders.train, other.loaders.train, strict=True))
     assert len(pairs) == 4
@@ -77,23 +76,23 @@ def test_batches_do_not_depend_on_cache_or_workers(make_run, workers):
 
 def test_a_batch_larger_than_the_data_is_clamped(make_run):
     run = make_run(batch_size=1000)
-    build(run)
-    assert run.loaders.batch == len(run.splits.train)
+    run = built(run)
+    assert train_batch(run.recipe, len(run.splits.train)) == len(run.splits.train)
     assert len(run.loaders.train) == 1
 
 
 def test_an_epoch_is_a_whole_number_of_optimizer_steps(make_run):
     run = make_run(batch_size=16, accumulate=4)
-    build(run)
-    assert (run.loaders.batch, len(run.loaders.train)) == (4, 16)
+    run = built(run)
+    assert (train_batch(run.recipe, len(run.splits.train)), len(run.loaders.train)) == (4, 16)
 
 
 def test_little_shared_memory_means_fewer_workers_and_says_how_to_get_more(make_run, monkeypatch):
     monkeypatch.setattr(workers, "free_shared_memory", lambda: 5 * 16 * 64)
     run = make_run(cache="none", workers=4)
-    build(run)
+    run = built(run)
     assert run.loaders.train.num_workers == run.loaders.val.num_workers == 1
-    (warning,) = [line for line in run.lines if "--shm-size" in line]
+    (warning,) = [line for line in said(run) if "--shm-size" in line]
     assert "1 of 4 loader workers" in warning
 
 
@@ -101,7 +100,7 @@ def test_little_shared_memory_means_fewer_workers_and_says_how_to_get_more(make_
 def test_an_image_that_cannot_be_read_is_one_error_that_names_it_from_workers_too(make_run, image_folder, workers):
     fields = {"data_function": datasets.image_folder, "model": "cifar10_cnn", "cache": "none"}
     run = make_run(data=image_folder, workers=workers, **fields)
-    build(run)
+    run = built(run)
     for path in image_folder.rglob("*.jpg"):
         path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(UserError, match=rf"cannot read image: the file is cut off \({image_folder}/.*\.jpg\)"):

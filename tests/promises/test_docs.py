@@ -49,9 +49,9 @@ def test_its_bits_do_not_depend_on_the_workers(recipe_of_the_docs, tmp_path):
     models = []
     for workers in (0, 2, 3):
         options = Options(out=tmp_path / f"w{workers}", workers=workers)
-        run = prepare(load(str(recipe_of_the_docs)), {"epochs": "2"}, options, lambda line: None)
-        train_and_evaluate(run, lambda: None)
-        models.append((run.directory / "model.safetensors").read_bytes())
+        prepared = prepare(load(str(recipe_of_the_docs)), {"epochs": "2"}, options, lambda line: None)
+        train_and_evaluate(prepared, lambda plan: None)
+        models.append(prepared.directory.model.read_bytes())
     assert models[0] == models[1] == models[2]
 
 

@@ -19,10 +19,11 @@ from ignite.engine import Events
 
 from ignite_vision.errors import UserError
 from ignite_vision.jobs import train_and_evaluate
-from ignite_vision.run_directory import claim
+from ignite_vision.run_directory import RunDirectory
 from ignite_vision.training.checkpoint import seal, steps
 from ignite_vision.training.history import History
 from tests.helpers.children import STUBBORN, At, assert_same, goes_on, run, start
+from tests.helpers.runs import said
 
 pytestmark = pytest.mark.usefixtures("children")
 slow = pytest.mark.slow
@@ -31,7 +32,7 @@ KILLED = -signal.SIGKILL
 
 def train(make_run, **fields):
     one = make_run(**fields)
-    train_and_evaluate(one, lambda: None)
+    train_and_evaluate(one, lambda plan: None)
     return one
 
 
@@ -116,8 +117,8 @@ class TestDamage:
             data[bit // 8] ^= 1 << bit % 8
             path.write_bytes(data)
             again = train(make_run, out=out, handlers=handlers_of_nothing(handlers), **fields)
-            assert any(f"skipping damaged checkpoint {path.parent}: " in line for line in again.lines), again.lines
-            assert any("resumed    from step 4," in line for line in again.lines)
+            assert any(f"skipping damaged checkpoint {path.parent}: " in line for line in said(again)), said(again)
+            assert any("resumed    from step 4," in line for line in said(again))
             for name in ("model.safetensors", "history.jsonl", "metrics.json", "predictions.csv"):
                 assert (out / name).read_bytes() == (uninterrupted.directory / name).read_bytes()
             shutil.rmtree(out)
@@ -621,12 +622,12 @@ class TestNotFinite:
                 run.save()
                 with torch.no_grad():
                     run.model[-1].bias.fill_(float("nan"))
-                run.save.__self__.saved = ""
+                run.saver.saved = ""
                 run.save()
 
         one = make_run(handlers=handlers)
         with pytest.raises(UserError, match="not finite in iteration 6 or before"):
-            train_and_evaluate(one, lambda: None)
+            train_and_evaluate(one, lambda plan: None)
         (kept,) = steps(one.directory / "checkpoints")
         assert kept.name == "step-0000000006"
 
@@ -635,13 +636,13 @@ class TestBeginnings:
     def test_a_run_killed_before_its_settings_were_written_is_taken_up(self, tmp_path):
         for name in (".lock", "recipe.py", "splits.csv", ".run.json.tmp"):
             (tmp_path / name).touch()
-        with claim(tmp_path):
+        with RunDirectory(tmp_path).claimed():
             assert f"pid {os.getpid()} " in (tmp_path / ".lock").read_text()
 
     def test_a_folder_of_the_same_names_that_was_never_locked_is_not(self, tmp_path):
         (tmp_path / "recipe.py").write_text("precious")
         with pytest.raises(UserError, match="a folder but no run"):
-            claim(tmp_path)
+            RunDirectory(tmp_path).claimed().__enter__()
 
     def test_a_run_that_was_extended_and_killed_before_its_results_is_not_finished(self, make_run, monkeypatch):
         from ignite_vision import jobs as results
@@ -651,8 +652,7 @@ class TestBeginnings:
             patched.setattr(results, "finish", lambda run: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 train(make_run, epochs=2)
-        numbers, finished_before = train_and_evaluate(make_run(epochs=2), lambda: None)
-        assert not finished_before
+        assert not train_and_evaluate(make_run(epochs=2), lambda plan: None).finished_before
 
 
 class TestFewImages:

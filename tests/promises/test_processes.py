@@ -21,15 +21,14 @@ from ignite_vision.cli import launch
 from ignite_vision.data.containers import ArrayImages
 from ignite_vision.errors import Stopped, UserError
 from ignite_vision.evaluation.metrics import metrics
-from ignite_vision.evaluation.predictions import predict_split
-from ignite_vision.jobs import train_and_evaluate
+from ignite_vision.jobs import predict_split, train_and_evaluate
 from ignite_vision.loading.batches import Order, in_order, shared, train_batch
 from ignite_vision.loading.cache import Shards
-from ignite_vision.loading.features import settle
 from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.system import distributed
 from tests.helpers.children import CONTEXT
+from tests.helpers.runs import built
 
 SIZES = (1, 2, 3, 7, 11, 13, 40)
 FILES = ("model.safetensors", "history.jsonl", "metrics.json", "predictions.csv")
@@ -102,7 +101,7 @@ def trained(out, say=lambda _line: None, data=data_72, **fields):
     fields = {"model": network, "epochs": 2, "batch_size": 12, "precision": "fp32", **fields}
     loaded = LoadedRecipe(Recipe(data=data, **fields), "tiny", "tiny", Path(__file__))
     run = prepare(loaded, {}, Options(out=out, device="cpu", workers=0), say)
-    train_and_evaluate(run, lambda: None)
+    train_and_evaluate(run, lambda plan: None)
     return {name: tensor.numpy() for name, tensor in run.model.state_dict().items()}
 
 
@@ -117,8 +116,7 @@ def evaluated(n):
     recipe = Recipe(data=lambda _folder: images(4, n), model=network, epochs=1, batch_size=4, precision="fp32")
     loaded = LoadedRecipe(recipe, "tiny", "tiny", Path(__file__))
     run = prepare(loaded, {}, Options(device="cpu", workers=0), lambda _line: None)
-    settle(run)
-    predictions = predict_split(run, "val")
+    predictions = predict_split(built(run), "val")
     return predictions.logits.numpy(), metrics(predictions, "val")
 
 

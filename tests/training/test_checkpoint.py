@@ -1,5 +1,6 @@
 """Checkpoints: whole or not believed, never the last good one deleted first, and never code."""
 
+import dataclasses
 import json
 import os
 import stat
@@ -9,48 +10,32 @@ import torch
 from ignite.engine import Events
 
 from ignite_vision.errors import DAMAGED, UserError
-from ignite_vision.jobs import train_and_evaluate
-from ignite_vision.run_directory import claim
-from ignite_vision.training import build, fit
+from ignite_vision.training import fit
 from ignite_vision.training.checkpoint import Damaged, seal, steps, verify
-from ignite_vision.training.settings import write_settings
+from tests.helpers.runs import begun, fitted, said, train
 
 
 def trained(make_run, **fields):
-    run = make_run(**fields)
-    train_and_evaluate(run, lambda: None)
-    return run
+    prepared = make_run(**fields)
+    train(prepared)
+    return prepared
 
 
-def saving_each_epoch(run):
+def save_the_epoch_before(run):
+    @run.trainer.on(Events.EPOCH_STARTED(event_filter=lambda _, epoch: epoch > 1))
+    def save():
+        run.save()
+
+
+def saving_each_epoch(prepared):
     """Save at every epoch's end, as a run of hours does."""
-    build(run)
-
-    lock = claim(run.directory)
-    write_settings(run)
-
-    def handlers(run):
-        @run.trainer.on(Events.EPOCH_STARTED(event_filter=lambda _, epoch: epoch > 1))
-        def save_the_epoch_before():
-            run.save()
-
-    import dataclasses
-
-    run.recipe = dataclasses.replace(run.recipe, handlers=handlers)
-    fit(run)
-    lock.close()
-    return steps(run.directory / "checkpoints")
-
-
-def write_settings_of(run):
-    """Make a run directory that an earlier command has begun."""
-    build(run)
-    write_settings(run)
+    fitted(dataclasses.replace(prepared, recipe=dataclasses.replace(prepared.recipe, handlers=save_the_epoch_before)))
+    return steps(prepared.directory.checkpoints)
 
 
 def test_a_checkpoint_holds_what_the_documentation_says(make_run):
     run = trained(make_run)
-    (last,) = steps(run.directory / "checkpoints")
+    (last,) = steps(run.directory.checkpoints)
     assert last.name == "step-0000000008-validated"
     assert {p.name for p in last.iterdir()} == {"manifest.json", "model.safetensors", "best.safetensors", "train.pt"}
     manifest = verify(last)
@@ -71,7 +56,7 @@ def test_the_newest_two_are_kept(make_run):
 
 def test_one_flipped_bit_anywhere_is_found(make_run):
     run = trained(make_run)
-    (last,) = steps(run.directory / "checkpoints")
+    (last,) = steps(run.directory.checkpoints)
     for name in ("model.safetensors", "best.safetensors", "train.pt"):
         data = bytearray((last / name).read_bytes())
         data[len(data) // 2] ^= 16
@@ -85,7 +70,7 @@ def test_one_flipped_bit_anywhere_is_found(make_run):
 
 def test_every_bit_of_the_manifest_counts(make_run):
     run = trained(make_run, epochs=1)
-    path = steps(run.directory / "checkpoints")[-1] / "manifest.json"
+    path = steps(run.directory.checkpoints)[-1] / "manifest.json"
     data = path.read_bytes()
     for bit in range(0, 8 * len(data), 7):
         path.write_bytes(data[: bit // 8] + bytes([data[bit // 8] ^ (1 << bit % 8)]) + data[bit // 8 + 1 :])
@@ -99,7 +84,7 @@ def test_every_bit_of_the_manifest_counts(make_run):
 )
 def test_a_manifest_that_is_not_ours_is_damage(make_run, manifest):
     run = trained(make_run)
-    (last,) = steps(run.directory / "checkpoints")
+    (last,) = steps(run.directory.checkpoints)
     (last / "manifest.json").write_text(manifest)
     with pytest.raises(Damaged):
         verify(last)
@@ -107,7 +92,7 @@ def test_a_manifest_that_is_not_ours_is_damage(make_run, manifest):
 
 def test_no_path_is_taken_from_a_manifest(make_run, tmp_path):
     run = trained(make_run)
-    (last,) = steps(run.directory / "checkpoints")
+    (last,) = steps(run.directory.checkpoints)
     manifest = json.loads((last / "manifest.json").read_text())
     manifest["files"]["../../run.json"] = manifest["files"]["train.pt"]
     (last / "manifest.json").write_text(json.dumps(manifest))
@@ -121,8 +106,8 @@ def test_a_damaged_one_is_named_kept_aside_and_the_one_before_is_used(make_run):
     history = (before.directory / "history.jsonl").read_bytes()
     (newest / "train.pt").write_bytes(b"")
     run = trained(make_run, epochs=4)
-    assert any("skipping damaged checkpoint" in line and newest.name in line for line in run.lines)
-    assert list((run.directory / "checkpoints").glob(f"damaged-{newest.name}*"))
+    assert any("skipping damaged checkpoint" in line and newest.name in line for line in said(run))
+    assert list((run.directory.checkpoints).glob(f"damaged-{newest.name}*"))
     assert (run.directory / "history.jsonl").read_bytes() == history  # the last epoch, trained again to the same bits
 
 
@@ -133,16 +118,15 @@ def test_if_none_verifies_all_are_named_and_nothing_is_deleted(make_run):
     with pytest.raises(UserError, match="no checkpoint verifies: step-.*; step-") as failure:
         trained(make_run, epochs=4)
     assert failure.value.code == DAMAGED
-    assert len(list((run.directory / "checkpoints").glob("damaged-*"))) == 2
+    assert len(list((run.directory.checkpoints).glob("damaged-*"))) == 2
 
 
 def test_what_a_killed_writer_left_is_cleaned_up(make_run):
     run = make_run()
     for name in (".tmp-step-0000000004", ".del-step-0000000002"):
-        (run.directory / "checkpoints" / name).mkdir(parents=True)
-    write_settings_of(run)
-    fit(run)
-    assert not list((run.directory / "checkpoints").glob(".*"))
+        (run.directory.checkpoints / name).mkdir(parents=True)
+    fit(begun(run))
+    assert not list((run.directory.checkpoints).glob(".*"))
 
 
 def test_a_pickle_in_a_checkpoint_is_never_run(make_run, tmp_path, monkeypatch):
@@ -151,7 +135,7 @@ def test_a_pickle_in_a_checkpoint_is_never_run(make_run, tmp_path, monkeypatch):
             return os.mkdir, (str(tmp_path / "canary"),)
 
     run = trained(make_run)
-    (last,) = steps(run.directory / "checkpoints")
+    (last,) = steps(run.directory.checkpoints)
     torch.save({"model": Malice()}, last / "train.pt")
     manifest = json.loads((last / "manifest.json").read_text())
     import hashlib
@@ -165,16 +149,3 @@ def test_a_pickle_in_a_checkpoint_is_never_run(make_run, tmp_path, monkeypatch):
         trained(make_run, epochs=3)
     assert failure.value.code == DAMAGED
     assert not (tmp_path / "canary").exists()
-
-
-def test_two_runs_cannot_share_a_directory(make_run, tmp_path):
-    import subprocess
-    import sys
-
-    run = make_run()
-    lock = claim(run.directory)
-    program = f"from pathlib import Path; from ignite_vision.run import claim; claim(Path({str(run.directory)!r}))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert f"in use by pid {os.getpid()} on" in done.stderr
-    lock.close()
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0

@@ -15,33 +15,14 @@ from torch import nn
 
 from ignite_vision.augment import RandomHorizontalFlip
 from ignite_vision.errors import Stopped, UserError
-from ignite_vision.jobs import train_and_evaluate
-from ignite_vision.run_directory import claim, read_settings
-from ignite_vision.training import build, fit, is_trained
-from ignite_vision.training.settings import write_settings
-
-
-def train(run):
-    """The whole command, quietly."""
-    return train_and_evaluate(run, lambda: None)
-
-
-def history(run):
-    return [json.loads(line) for line in (run.directory / "history.jsonl").read_text().splitlines()]
-
-
-def weights(run):
-    return {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
+from ignite_vision.training import fit
+from tests.helpers.runs import begun, built, fitted, history, same, train, weights
 
 
 def test_a_run_leaves_a_directory_that_a_person_can_read(make_run):
     run = make_run()
     train(run)
-    left = {path.name for path in run.directory.iterdir()}
+    left = {path.name for path in run.directory.path.iterdir()}
     assert left == {
         ".lock",
         "run.json",
@@ -127,7 +108,7 @@ def test_validation_is_never_augmented(make_run):
             return 255 - images
 
     run = make_run(augment=(Invert(),))
-    build(run)
+    run = built(run)
     seen = []
     run.model.register_forward_pre_hook(lambda module, args: seen.append((module.training, args[0].mean().item())))
     run.trainer.run(run.loaders.train, max_epochs=1)
@@ -164,8 +145,8 @@ def test_train_val_and_test_share_no_image(make_run):
 @pytest.mark.parametrize("n", [17, 24, 31, 32])
 def test_metrics_weigh_every_image_once_whatever_the_last_batch(make_run, n):
     run = make_run()
-    run.splits = dataclasses.replace(run.splits, val=run.splits.train.subset(range(n)))
-    build(run)
+    run = dataclasses.replace(run, splits=dataclasses.replace(run.splits, val=run.splits.train.subset(range(n))))
+    run = built(run)
     run.evaluator.run(run.loaders.val)
     with torch.no_grad():
         images = torch.cat([batch[0][: len(batch[1])] for batch in run.loaders.val]).float()
@@ -177,14 +158,10 @@ def test_metrics_weigh_every_image_once_whatever_the_last_batch(make_run, n):
 
 
 def test_running_accuracy_is_that_of_the_training_batches(make_run):
-    run = make_run(epochs=1)
-    metric = Accuracy()
-
     def handlers(run):
-        metric.attach(run.trainer, "ignites")
+        Accuracy().attach(run.trainer, "ignites")
 
-    run.recipe = dataclasses.replace(run.recipe, handlers=handlers)
-    train(run)
+    run = fitted(make_run(epochs=1, handlers=handlers))
     assert history(run)[0]["train_accuracy"] == pytest.approx(run.trainer.state.metrics["ignites"])
 
 
@@ -266,7 +243,7 @@ class TestEarlyStopping:
     def test_a_run_that_stopped_early_is_finished(self, make_run):
         run = make_run(epochs=30, patience=2, lr=0.01)
         train(run)
-        assert train(make_run(epochs=30, patience=2, lr=0.01))[1]
+        assert train(make_run(epochs=30, patience=2, lr=0.01)).finished_before
 
 
 class TestNotANumber:
@@ -297,18 +274,14 @@ class TestNotANumber:
 class TestResume:
     def interrupt(self, make_run, at, number=signal.SIGTERM, **fields):
         """Train until iteration `at`, where a signal comes."""
-        run = make_run(**fields)
-        build(run)
+        run = begun(make_run(**fields))
 
         @run.trainer.on(Events.ITERATION_COMPLETED(once=at))
         def stop():
             os.kill(os.getpid(), number)
 
-        lock = claim(run.directory)
-        write_settings(run)
-        with pytest.raises(Stopped) as stopped:
+        with pytest.raises(Stopped) as stopped, run.directory.claimed():
             fit(run)
-        lock.close()
         return stopped.value.code
 
     @pytest.mark.parametrize("at", [1, 3, 4, 6, 8, 11])
@@ -329,19 +302,17 @@ class TestResume:
     def test_a_finished_run_does_not_train_again(self, make_run):
         run = make_run()
         train(run)
-        again = make_run()
-        build(again)
+        again = built(make_run())
         fit(again)
-        assert again.trainer.state.iteration == run.trainer.state.iteration
-        assert is_trained(again)
-        assert same(weights(again), {**weights(run)}) or run.best.epoch != 2
+        assert again.trainer.state.iteration == history(run)[-1]["iteration"] == 8
+        assert again.history.is_finished(2)
 
     def test_more_epochs_go_on_from_the_last(self, make_run):
         train(make_run(epochs=1))
         run = make_run(epochs=3)
         train(run)
         assert [row["epoch"] for row in history(run)] == [1, 2, 3]
-        assert read_settings(run.directory)["recipe"]["epochs"] == 3
+        assert run.directory.read_settings()["recipe"]["epochs"] == 3
 
     def test_a_changed_recipe_is_refused_field_by_field(self, make_run):
         train(make_run())
@@ -364,7 +335,7 @@ def test_a_schedule_of_ignite_works_as_well_as_one_of_torch(make_run, tmp_path):
 
 def test_bf16_computes_its_loss_in_float32(make_run):
     run = make_run(precision="bf16")
-    build(run)
+    run = built(run)
     run.trainer.run(run.loaders.train, max_epochs=1)
     assert run.trainer.state.output["loss"].dtype == torch.float32
     assert run.trainer.state.output["y_pred"].dtype == torch.float32

@@ -13,9 +13,14 @@ from ignite_vision.training.meters import Stopwatch, TrainingSums
 ROW = EpochRow(1, 10, 1.5, 0.4, 1.25, 0.5, 0.001, True, False)
 
 
+def add(history, row):
+    history.begin_row(row)
+    history.end_row(stopped=row.stopped)
+
+
 def test_rows_come_back_from_the_file_as_they_were(tmp_path):
     history = History(tmp_path / "history.jsonl")
-    history.append(ROW)
+    add(history, ROW)
     again = History(history.path)
     again.read()
     assert again.rows == [ROW]
@@ -24,7 +29,7 @@ def test_rows_come_back_from_the_file_as_they_were(tmp_path):
 def test_rewinding_drops_later_epochs_from_the_file_too(tmp_path):
     history = History(tmp_path / "history.jsonl")
     for epoch in (1, 2, 3):
-        history.append(dataclasses.replace(ROW, epoch=epoch, iteration=10 * epoch))
+        add(history, dataclasses.replace(ROW, epoch=epoch, iteration=10 * epoch, recorded={}))
     history.rewind(25)
     assert [row.epoch for row in history.rows] == [1, 2]
     assert [line["epoch"] for line in read_lines(history.path)] == [1, 2]

@@ -23,6 +23,7 @@ from ignite_vision.cli.options import (
 
 if TYPE_CHECKING:
     from ignite_vision.jobs import Outcome
+    from ignite_vision.loading.plan import Plan
     from ignite_vision.prepare import Options
     from ignite_vision.recipe_files import LoadedRecipe
 
@@ -77,7 +78,12 @@ def _train(options: Options, load: Callable[[], LoadedRecipe], overrides: dict[s
     from ignite_vision.prepare import prepare
 
     prepared = prepare(load(), overrides, options, say)
-    outcome = train_and_evaluate(prepared, lambda plan: [say(line) for line in summary(prepared, plan)])
+
+    def announce(plan: Plan) -> None:
+        for line in summary(prepared, plan):
+            say(line)
+
+    outcome = train_and_evaluate(prepared, announce)
     if outcome.finished_before:
         say(already_finished(outcome))
     if is_first():
