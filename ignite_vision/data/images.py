@@ -6,19 +6,27 @@ error, not half a picture.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import io
+import mmap
 import os
 import stat
 import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, TiffImagePlugin, WebPImagePlugin
-from torchvision.io import ImageReadMode, decode_image
-from torchvision.transforms.v2.functional import pil_to_tensor
+from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin
 
+from ignite_vision.data.jpeg import decode_jpeg, plain_size
 from ignite_vision.errors import UserError
+
+T = TypeVar("T")
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # the rest of Pillow's is attack surface
 _LOADED = (TiffImagePlugin, WebPImagePlugin)  # Pillow finds only those formats whose modules are imported
@@ -27,14 +35,24 @@ IMAGE_EXTENSIONS = frozenset(
 )
 MAX_PIXELS = 100_000_000  # 300 MB as RGB; a PNG of 20 kB can claim more
 MAX_BYTES = 1 << 30  # of a file: what is larger is a film under a wrong name
-JPEG_BEGIN = b"\xff\xd8"
-JPEG_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive: what the decoder takes
-JPEG_SEGMENTS = frozenset((*JPEG_FRAMES, 0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE))  # tables, applications, comments
+LARGE = 16_000_000  # pixels: above, images are decoded one at a time and their memory goes back to the system
+STRIP = 1 << 20  # pixels that are converted at a time, since Pillow's modes take up to 4 bytes a pixel, twice
 NEXT_STEP = "Remove it or replace it."
 # What Pillow raises for damaged files, found by flipping bytes of every format and mode that it writes. A bomb is
 # above twice its own limit.
 DAMAGE: tuple[type[Exception], ...] = (OSError, ValueError, TypeError, SyntaxError, RuntimeError, EOFError)
 DAMAGE += (LookupError, ArithmeticError, MemoryError, struct.error, Image.DecompressionBombError)
+# Exif orientation -> the upright array (H,W,C) as the file stores it: a view.
+AS_STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: np.fliplr,
+    3: lambda upright: np.rot90(upright, 2),
+    4: np.flipud,
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: np.rot90,
+    7: lambda upright: np.rot90(upright, 2).swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+LYING = (5, 6, 7, 8)  # orientations whose width is the stored height
 
 
 def read_image(path: Path | str) -> torch.Tensor:
@@ -56,31 +74,44 @@ def read_image(path: Path | str) -> torch.Tensor:
 def decode(data: bytes | bytearray, name: str) -> torch.Tensor:
     """Return (3,H,W) uint8 RGB of a file's bytes. name: for the error message."""
     try:
-        if _is_plain_jpeg(data):
-            return _decode_jpeg(data)
+        if 0 < (pixels := plain_size(data)) <= MAX_PIXELS:
+            return _in_turn(pixels, decode_jpeg, data)
         image = _open(data)
-        if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
-            return _decode_jpeg(data)
-        return _decode_any(image)
+        return _in_turn(image.width * image.height, _decode_any, image)
     except DAMAGE as error:
         raise UserError(f"cannot read image: {_reason(error)}", name, NEXT_STEP) from error
 
 
-def _is_plain_jpeg(data: bytes | bytearray) -> bool:
-    """Whether the header is that of a JPEG, grey or RGB, of a size that fits. False: Pillow is to look at it.
+def _in_turn(pixels: int, decode: Callable[[T], torch.Tensor], source: T) -> torch.Tensor:
+    """Decode; a large image alone, whatever the number of threads, and leave nothing of it on the heap."""
+    if pixels <= LARGE:
+        return decode(source)
+    with _one_at_a_time(os.getpid()):
+        image = _outside_the_heap(decode(source))
+        _trim_heap()
+        return image
 
-    Follows the chain of segments to the frame's (ITU T.81, B.2), where Pillow takes ten times as long. Whatever a
-    decoder might see otherwise, such as bytes between segments, is not plain.
-    """
-    place = 2 if data.startswith(JPEG_BEGIN) else len(data)
-    while len(data) >= place + 10:
-        begin, marker, length, precision, height, width, components = struct.unpack_from(">BBHBHHB", data, place)
-        if begin != 0xFF or marker not in JPEG_SEGMENTS or length < 2:
-            return False
-        if marker in JPEG_FRAMES:
-            return precision == 8 and components in (1, 3) and 0 < width * height <= MAX_PIXELS
-        place += 2 + length
-    return False
+
+@functools.cache
+def _one_at_a_time(process: int) -> threading.Lock:  # noqa: ARG001  (a forked worker may not inherit a closed lock)
+    return threading.Lock()
+
+
+def _outside_the_heap(image: torch.Tensor) -> torch.Tensor:
+    """Copy to where the system has it back as soon as nobody uses it: the command keeps its heap (`system.process`)."""
+    if sys.platform == "win32":
+        return image
+    room = mmap.mmap(-1, image.numel(), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    height, width = image.shape[1:]
+    copy = torch.frombuffer(room, dtype=torch.uint8).view(height, width, 3).permute(2, 0, 1)
+    return copy.copy_(image)
+
+
+def _trim_heap() -> None:
+    """Return free memory to the system, where glibc can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _open(data: bytes | bytearray) -> Image.Image:
@@ -92,38 +123,64 @@ def _open(data: bytes | bytearray) -> Image.Image:
     return image
 
 
-def _decode_jpeg(data: bytes | bytearray) -> torch.Tensor:
-    """Torchvision's decoder: bit for bit Pillow's pixels, in half the time.
-
-    Not for PNG: there it is no faster, and one damaged byte ends the process (segmentation fault, 0.29.2).
-    """
-    buffer = data if isinstance(data, bytearray) else bytearray(data)  # of bytes, which nobody may change, it warns
-    encoded = torch.frombuffer(buffer, dtype=torch.uint8)
-    return decode_image(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
-
-
 def _decode_any(image: Image.Image) -> torch.Tensor:
-    """Pillow, for everything else; the first frame of an animation."""
-    image = ImageOps.exif_transpose(image)
+    """Pillow, for everything but plain JPEGs: the first frame of an animation. Closes the image.
+
+    torchvision's PNG decoder is no faster, and one damaged byte ends the process (segmentation fault, 0.29.2).
+    """
+    image.load()
+    orientation, (width, height) = _orientation(image), image.size
+    upright = np.empty((width, height, 3) if orientation in LYING else (height, width, 3), dtype=np.uint8)
+    stored = AS_STORED.get(orientation, np.asarray)(upright)
+    limits = _limits(image) if image.mode.startswith(("I", "F")) else (0.0, 255.0)
+    for top, strip in _strips(image):
+        stored[top : top + strip.height] = np.asarray(_to_rgb(strip, *limits))
+    image.close()  # its memory, not just the file: a large one is copied next
+    return torch.from_numpy(upright).permute(2, 0, 1)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Exif orientation, from Exif or XMP. 1, upright, if these are damaged: the pixels are not."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except DAMAGE:
+        return 1
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """(first row, strip over the whole width), from top to bottom."""
+    width, height = image.size
+    rows = max(1, STRIP // width)
+    if height <= rows:
+        yield 0, image
+        return
+    for top in range(0, height, rows):
+        yield top, image.crop((0, top, width, min(top + rows, height)))
+
+
+def _to_rgb(image: Image.Image, low: float, high: float) -> Image.Image:
+    """8 bits and three channels: integers and floats scaled from low to high, what is transparent on white."""
     if image.mode.startswith(("I", "F")):
-        image = _to_8_bit(image)
+        scaled = (_numbers(image) - low) * (255 / max(high - low, 1e-6))
+        image = Image.fromarray(scaled.round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return pil_to_tensor(image.convert("RGB"))
+    return image.convert("RGB")
 
 
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Scale integers from 0..65535 and floats from 0..1; if any value is outside, from the least to the largest.
-
-    NaN and infinity count as 0.
-    """
-    pixels = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
+def _limits(image: Image.Image) -> tuple[float, float]:
+    """What becomes 0 and 255: integers 0 and 65535, floats 0 and 1; if any value is outside, the least and largest."""
+    ends = [(values.min(), values.max()) for _, strip in _strips(image) for values in [_numbers(strip)]]
+    least, largest = float(min(low for low, _ in ends)), float(max(high for _, high in ends))
     low, high = 0.0, 65535.0 if image.mode.startswith("I") else 1.0
-    if pixels.min() < low or pixels.max() > high:
-        low, high = float(pixels.min()), float(pixels.max())
-    return Image.fromarray(((pixels - low) * (255 / max(high - low, 1e-6))).round().astype(np.uint8))
+    return (least, largest) if least < low or largest > high else (low, high)
+
+
+def _numbers(image: Image.Image) -> np.ndarray:
+    """(H,W) float32; NaN and infinity count as 0."""
+    return np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
 
 
 def _reason(error: BaseException) -> str:
