@@ -7,10 +7,10 @@ import platform
 
 import torch
 
+from ignite_vision.system import memory
 from ignite_vision.system.device import pick_device, pick_precision
 from ignite_vision.system.environment import processor, versions
 from ignite_vision.system.files import data_home, runs_home
-from ignite_vision.system.memory import SHARED_MEMORY, free_shared_memory
 from ignite_vision.system.nvidia import look_for_nvidia, why_no_cuda
 
 ADVISED = 1 << 30  # bytes of shared memory, below which batches of photographs may not fit
@@ -37,8 +37,8 @@ def doctor() -> list[tuple[str, str]]:
 
 def shared_memory() -> str:
     """Where loader workers hand over their batches: how much is free, and what to do if that is little."""
-    if not SHARED_MEMORY.is_dir():
+    if not memory.SHARED_MEMORY.is_dir():
         return "none: use --workers 0"
-    free = free_shared_memory()
+    free = memory.free_shared_memory()
     advice = "" if free >= ADVISED else " · little for loader workers: docker run --shm-size 2g"
     return f"{free / 2**20:,.0f} MiB free{advice}"

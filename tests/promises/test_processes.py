@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import traceback
 from pathlib import Path
 
@@ -17,9 +16,8 @@ from ignite.engine import Events
 from torch import nn
 
 from ignite_vision import Recipe, Splits
-from ignite_vision.cli import launch
 from ignite_vision.data.containers import ArrayImages
-from ignite_vision.errors import Stopped, UserError
+from ignite_vision.errors import UserError
 from ignite_vision.evaluation.metrics import metrics
 from ignite_vision.jobs import predict_split, train_and_evaluate
 from ignite_vision.loading.batches import Order, in_order, shared, train_batch
@@ -222,14 +220,6 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch):
     assert train_batch(recipe, 50) == 48  # all that there are
 
 
-def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setenv("LOCAL_RANK", "3")
-    with pytest.raises(UserError, match="process 3 of this machine has no GPU: it sees 1") as refusal:
-        distributed.join("nccl")
-    assert "--gpus-per-node" in str(refusal.value)
-
-
 def visible_gpus():
     """Return what a process of several on the CPU may see of GPUs."""
     return os.environ["CUDA_VISIBLE_DEVICES"], torch.cuda.device_count()
@@ -238,29 +228,6 @@ def visible_gpus():
 @pytest.mark.slow
 def test_processes_on_the_cpu_see_no_gpu():
     assert together(2, visible_gpus) == [("", 0)] * 2
-
-
-def stopped_second(ready):
-    """Be a process that is not the first, and was stopped."""
-    distributed.is_first = lambda: False
-
-    def stop():
-        ready.set()
-        raise Stopped("stopped by SIGUSR1", 75)
-
-    launch._as_one_of_many(stop)
-
-
-@pytest.mark.slow
-def test_a_process_that_is_ended_while_the_first_speaks_keeps_its_exit_code():
-    ready = CONTEXT.Event()
-    process = CONTEXT.Process(target=stopped_second, args=(ready,))
-    process.start()
-    assert ready.wait(60)
-    time.sleep(0.5)  # of the 4 s that it waits for
-    os.kill(process.pid, signal.SIGTERM)
-    process.join(2)
-    assert process.exitcode == 75
 
 
 def with_a_stop(out, at, rank):
@@ -300,7 +267,8 @@ import torch
 from ignite.engine import Events
 from torch import nn
 
-from ignite_vision import Recipe, Splits, distributed
+from ignite_vision import Recipe, Splits
+from ignite_vision.system import distributed
 
 
 class Noise(torch.utils.data.Dataset):
@@ -383,7 +351,7 @@ def test_a_run_killed_on_two_processes_goes_on_to_the_same_bytes_with_workers_as
     assert command("whole", *TWO)[0] == 0
     code, errors = command("parts", *TWO, "--workers", "2", HOW="kill", RANK_THAT_ENDS="1")
     assert code == 75
-    assert errors.splitlines()[-1].startswith("error: process 1 of 2 was killed by SIGKILL. The same command goes on")
+    assert errors.splitlines()[-1].startswith("error: process 1 of 2 was killed by SIGKILL. Run the same command again")
     code, errors = command("parts", *TWO, HOW="term", RANK_THAT_ENDS="1")
     assert (code, "resumed    from step 6" in errors) == (75, True)
     assert "stopped by SIGTERM after iteration 7, saved" in errors

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Each reason for no NVIDIA GPU is one line; the machine, a made-up one and a driver of our own are asked."""
 
 import os
 import shutil
@@ -11,8 +11,8 @@ import torch
 
 from ignite_vision.system import nvidia
 
-CPU = torch.device("cpu")
-
+# what torch asks of a driver before it says that it is too old
+OLD_DRIVER = "int cuDriverGetVersion(int *v) { *v = 12020; return 0; } int cuInit(unsigned f) { return 0; }"
 
 NOTHING = nvidia.Nvidia(torch="13.2", driver=0, on_host=False, device_files=False, asked_for=False)
 
@@ -68,7 +68,7 @@ def old_driver(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("device", "code", "begin"), [("cuda", 2, "error: no cuda here"), ("auto", 0, "warning: on")])
+@pytest.mark.parametrize(("device", "code", "begin"), [("cuda", 2, "error: no cuda here"), ("auto", 0, "warning: ")])
 def test_an_old_driver_is_one_line_and_not_torchs_five(old_driver, tmp_path, device, code, begin):
     command = ["run", "digits", "--epochs", "1", "--out", str(tmp_path / "run"), "--device", device]
     done = subprocess.run(
