@@ -11,11 +11,11 @@ from ignite_vision.errors import UserError
 from ignite_vision.evaluation.metrics import metrics
 from ignite_vision.evaluation.predictions import Predictions, predict_split, use_best_weights
 from ignite_vision.evaluation.tables import write_results
+from ignite_vision.identity import fields_of
 from ignite_vision.loading.features import settle
 from ignite_vision.loading.plan import Plan
 from ignite_vision.models import families as models
 from ignite_vision.models.model_file import read_header, write_model
-from ignite_vision.recipe import fields_of
 from ignite_vision.report.curves import write_curves
 from ignite_vision.run_directory import claim, is_run, read_settings
 from ignite_vision.system import distributed

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ignite_vision.errors import DAMAGED, UserError
-from ignite_vision.recipe import Recipe, digest
+from ignite_vision.identity import digest
+from ignite_vision.recipe import Recipe
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.system import distributed
 from ignite_vision.system.files import runs_home

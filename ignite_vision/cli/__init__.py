@@ -64,7 +64,7 @@ def list_() -> None:
 @click.argument("recipe")
 def show(recipe: str) -> None:
     """Show what RECIPE says of itself and all its fields."""
-    from ignite_vision.recipe import fields_of
+    from ignite_vision.identity import fields_of
     from ignite_vision.recipe_files import load
 
     loaded = load(recipe)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ignite_vision.identity import describe
 from ignite_vision.models.head import count_parameters
-from ignite_vision.recipe import describe
 from ignite_vision.system import distributed
 from ignite_vision.training.run import Run
 

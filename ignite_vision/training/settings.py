@@ -9,7 +9,7 @@ from typing import Any
 from ignite_vision.data.splits import content_hash, fingerprint
 from ignite_vision.data.splits_csv import resized, write_csv
 from ignite_vision.errors import UserError
-from ignite_vision.recipe import fields_of
+from ignite_vision.identity import fields_of
 from ignite_vision.system import distributed, environment
 from ignite_vision.system.files import write_atomically
 
