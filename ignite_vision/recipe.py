@@ -123,8 +123,9 @@ class Recipe:
             if getattr(self, name) == "":
                 raise UserError(f"{name} is empty", next_step=f"Name one, or leave {name} out.")
         for name in ("weights", "trainable"):
-            if not isinstance(getattr(self, name), str | None):
-                raise UserError(f"{name} must be a name, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not (isinstance(value, str) or (value is None and _is_optional(name))):
+                raise UserError(f"{name} must be a name, not {value!r}")
         for name, choices in (("precision", PRECISIONS), ("cache", CACHES), ("score", SCORES)):
             _one_of(name, getattr(self, name), choices)
         if isinstance(self.schedule, str):

@@ -67,7 +67,7 @@ class LoadedRecipe:
             return {self.source.name: file_hash(self.source)}
         original = Path(self.spec)  # not `source` where that is the copy in a run
         helpers = loaded_below(original.parent) | imports_of(self.source, original.parent)
-        files = {path.relative_to(original.parent).as_posix(): path for path in helpers}
+        files = {path.relative_to(original.parent).as_posix(): path for path in helpers - {self.source}}
         files[original.name] = self.source
         return {name: file_hash(path) for name, path in sorted(files.items())}
 
