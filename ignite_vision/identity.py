@@ -52,7 +52,12 @@ MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))  # every module has them
 
 def fields_of(recipe: Recipe) -> dict[str, Any]:
     """Every field as a JSON value, in order. UserError for what cannot be described."""
-    return {field.name: describe(getattr(recipe, field.name), field.name) for field in dataclasses.fields(recipe)}
+    return {field.name: _field(field.name, getattr(recipe, field.name)) for field in dataclasses.fields(recipe)}
+
+
+def _field(name: str, value: Any) -> Any:
+    """Describe a field's value; of the handlers no global objects: a clock's start or a log says nothing of them."""
+    return describe(value, name, with_globals=name != "handlers")
 
 
 def identity(recipe: Recipe) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def identity(recipe: Recipe) -> dict[str, Any]:
     return {
         name: value
         for name, value in fields_of(recipe).items()
-        if name != "epochs" and (defaults[name] is dataclasses.MISSING or value != describe(defaults[name], name))
+        if name != "epochs" and (defaults[name] is dataclasses.MISSING or value != _field(name, defaults[name]))
     }
 
 
@@ -80,20 +85,22 @@ def digest(recipe: Recipe, data_name: str, weights_content: str | None = None) -
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
-def describe(value: Any, name: str = "the value") -> Any:
+def describe(value: Any, name: str = "the value", *, with_globals: bool = True) -> Any:
     """A JSON value that says what `value` is: numbers, strings, lists and dicts as they are, all else as text.
 
-    For example `ignite_vision.datasets:digits`, `my_recipe:sgd#1b2c3d4e` (a hash of its source, and of the custom
-    functions and plain constants that it refers to), `torch.nn.modules.loss:CrossEntropyLoss(label_smoothing=0.1, …)`.
+    For example `ignite_vision.datasets:digits`, `torch.nn.modules.loss:CrossEntropyLoss(label_smoothing=0.1, …)`, or
+    `my_recipe:sgd#1b2c3d4e`: a hash of its source, of the custom functions that it refers to by a global name, and,
+    with_globals, of the objects as well.
     UserError that starts with `name` for what has no state to describe: open files, locks, generators.
     """
+    describer = _Describer(with_globals)
     try:
-        return _plain(value, name)
+        return _plain(value, name, describer)
     except RecursionError:
-        return _Describer().text(value, name)  # a list that holds itself
+        return describer.text(value, name)  # a list that holds itself
 
 
-def _plain(value: Any, where: str) -> Any:
+def _plain(value: Any, where: str, describer: _Describer) -> Any:
     """The value itself where JSON has it, else its text."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -102,16 +109,17 @@ def _plain(value: Any, where: str) -> Any:
     if value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value)):
         return value
     if type(value) in (list, tuple):
-        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [_plain(item, f"{where}[{i}]", describer) for i, item in enumerate(value)]
     if type(value) is dict and all(type(key) is str for key in value):
-        return {key: _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
-    return _Describer().text(value, where)
+        return {key: _plain(item, f"{where}[{key!r}]", describer) for key, item in value.items()}
+    return describer.text(value, where)
 
 
 class _Describer:
     """Turns one value into text. Remembers what it is inside of, for objects that hold themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, with_globals: bool) -> None:
+        self.with_globals = with_globals
         self.around: list[Any] = []
 
     def text(self, value: Any, where: str) -> str:
@@ -201,8 +209,10 @@ class _Describer:
 
         Nor of a recipe, which is described elsewhere, and of an absolute path, which says where and not what.
         """
+        if not self.with_globals or isinstance(value, Recipe) or _is_place(value):
+            return []
         try:
-            return [] if isinstance(value, Recipe) or _is_place(value) else [self.text(value, "")]
+            return [self.text(value, "")]
         except UserError:
             return []
 

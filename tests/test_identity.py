@@ -331,6 +331,17 @@ def test_weights_count_by_their_content_where_it_is_known_and_never_by_their_fol
     assert digest(tiny(), "digits", "12ab") == digest(tiny(), "digits")
 
 
+def test_a_clock_that_handlers_read_is_not_part_of_them(tmp_path, monkeypatch):
+    text = "import time\nSTART = time.perf_counter()\ndef thing(run):\n    return time.perf_counter() - START\n"
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "recipe_with_a_clock.py").write_text(text)
+    import recipe_with_a_clock
+
+    before = fields_of(tiny(handlers=recipe_with_a_clock.thing))
+    monkeypatch.setattr(recipe_with_a_clock, "START", 7)
+    assert fields_of(tiny(handlers=recipe_with_a_clock.thing)) == before
+
+
 ODD = {
     "function": tiny(optimizer=sgd),
     "partial": tiny(optimizer=functools.partial(torch.optim.SGD, momentum=0.9)),
