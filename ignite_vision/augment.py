@@ -1,7 +1,13 @@
-"""Random operations on whole batches of uint8 images, wherever the batch is.
+"""Random operations on whole batches of uint8 images, on the batch's device.
 
-An operation gets its random numbers, u (N, draws) in [0, 1): a function of (seed, epoch, image) and nothing else, so
-that batch, worker, process and prefetch cannot change what happens to an image.
+An operation is called as operation(images, u, size) -> images, with its random numbers u (N, operation.draws) float32
+in [0, 1): a function of (seed, epoch, image) and nothing else, so that batch, worker, process and prefetch cannot
+change what happens to an image. size: the pixels per side that the model sees.
+
+- Without `draws` (or with 0) it is called as operation(images, size). Without, it may draw from torch's global
+  generator, which is seeded for every iteration of training.
+- With `targets = True` it is called as operation(images, targets, ...) -> (images, targets). It may return soft
+  targets, (N,C) float32 that sum to 1, and must take those that an operation before it returned.
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ from torch.nn import functional as F
 
 from ignite_vision.data.preprocessing import center_crop
 
-Operation = Callable[..., torch.Tensor]
+Operation = Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +88,30 @@ def _between(low: float, high: float, u: torch.Tensor) -> torch.Tensor:
     return low + (high - low) * u
 
 
+@dataclasses.dataclass(frozen=True)
+class MixUp:
+    """Blend each image and its target with the next one's of the batch (Zhang et al. 2018, with alpha = 1).
+
+    An image's share is its own draw, uniform in [0,1). Its partner is the next image of the same forward pass, the
+    last one's is the first: another number of processes, or another `accumulate`, makes other pairs.
+    """
+
+    num_classes: int
+    draws: ClassVar[int] = 1
+    targets: ClassVar[bool] = True
+
+    def __call__(
+        self, images: torch.Tensor, targets: torch.Tensor, u: torch.Tensor, size: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """((N,C,H,W) uint8, (N,) int64 or (N,num_classes) float32) -> (the same, (N,num_classes) float32)."""
+        del size
+        if targets.ndim == 1:
+            targets = F.one_hot(targets, self.num_classes).float()
+        pixels = images.float()
+        mixed = torch.lerp(pixels.roll(-1, 0), pixels, u[:, :, None, None])
+        return mixed.round_().to(torch.uint8), torch.lerp(targets.roll(-1, 0), targets, u)
+
+
 def draws(operations: Sequence[Operation]) -> int:
     """How many random numbers an image needs for all of them."""
     return sum(_draws(operation) for operation in operations)
@@ -91,15 +121,34 @@ def _draws(operation: Any) -> int:
     return getattr(operation, "draws", 0)
 
 
-def augment(images: torch.Tensor, u: torch.Tensor, operations: Sequence[Operation], size: int) -> torch.Tensor:
-    """Apply all in order, then crop the centre where none has. (N,C,H,W) uint8 -> (N,C,size,size) uint8.
+def needs_seed(operations: Sequence[Operation]) -> bool:
+    """Whether any may draw from torch's global generator, which must then be seeded for every batch."""
+    return any(not hasattr(operation, "draws") for operation in operations)
 
-    u: (N, draws(operations)) float32 in [0,1). A function without `draws` is called as (images, size); it may draw
-    from torch's global generator, which is seeded for every iteration.
+
+def changes_targets(operations: Sequence[Operation]) -> bool:
+    """Whether any takes and returns targets: what is computed from images alone cannot apply it."""
+    return any(_sees_targets(operation) for operation in operations)
+
+
+def _sees_targets(operation: Any) -> bool:
+    return getattr(operation, "targets", False) is True
+
+
+def augment(
+    images: torch.Tensor, targets: torch.Tensor, u: torch.Tensor, operations: Sequence[Operation], size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Apply all in order, then crop the centre where none has. (N,C,H,W) uint8 -> (N,C,size,size) uint8, and targets.
+
+    targets: (N,) int64, and (N,C) float32 where an operation made them soft. u: (N, draws(operations)) float32.
     """
     used = 0
     for operation in operations:
         count = _draws(operation)
-        images = operation(images, u[:, used : used + count], size) if count else operation(images, size)
+        arguments = (u[:, used : used + count], size) if count else (size,)
+        if _sees_targets(operation):
+            images, targets = operation(images, targets, *arguments)
+        else:
+            images = operation(images, *arguments)
         used += count
-    return center_crop(images, size)
+    return center_crop(images, size), targets

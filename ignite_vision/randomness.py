@@ -1,6 +1,6 @@
 """Every random draw is a pure function of (seed, purpose, epoch, index): nothing to save, nothing to replay.
 
-A stopped run goes on with the same numbers whatever the number of loader workers, because no draw depends on
+A resumed run draws the same numbers whatever the number of loader workers, because no draw depends on
 how many draws came before it. `key` is frozen by golden values in the tests: a change breaks every old run.
 """
 
@@ -61,7 +61,7 @@ def _mix(h: np.ndarray | np.uint64, word: np.ndarray) -> np.ndarray:
 
 
 def generator(seed: int, purpose: Purpose, *words: int) -> torch.Generator:
-    """A CPU generator of its own for one purpose."""
+    """Return a new CPU generator for one purpose."""
     return torch.Generator().manual_seed(key(seed, purpose, *words) >> 1)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
-import json
+import math
+import operator
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePath
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,29 +16,32 @@ from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError, did_you_mean
 
-if TYPE_CHECKING:
-    from ignite_vision.training.run import Run
-
-
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 CACHES = ("auto", "features", "resident", "pixels", "none")
+SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "loss")
+SCHEDULES = ("cosine",)
+UNUSABLE = {  # optimizers of torch.optim that a training step here cannot serve, and why
+    "LBFGS": "it calls a closure to compute the loss several times in a step, and a step here computes it once",
+    "SparseAdam": "it needs sparse gradients, and those of image models are dense",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Plain values and a few functions. Making one does nothing: no file is read, no model built.
 
-    A variant is a derivation: `dataclasses.replace(cifar10.recipe, epochs=50)`.
+    A variant is a derivation: `dataclasses.replace(cifar10.recipe, epochs=50)`. UserError for a value that no run
+    could use. Anything callable serves as a function: a lambda, a partial, an instance with `__call__`.
     """
 
     data: Callable[[Path], Splits]
-    """From the data set's folder to its splits; what it leaves None is cut from train."""
+    """From the data set's folder to its splits; a split that it leaves None is cut from train."""
     val_fraction: float = 0.1
-    """Share of train that becomes validation where the data set gives none."""
+    """Fraction of train that becomes validation where the data set has none."""
     test_fraction: float = 0.125
-    """Share of train that becomes test where the data set gives none."""
+    """Fraction of train that becomes test where the data set has none."""
     split_seed: int = 0
-    """Cuts the data. `seed` does not: three seeds share one test set."""
+    """Seed for the split, which `seed` leaves alone: runs with three seeds share one test set."""
 
     model: str | Callable[[int], nn.Module]
     """A torchvision classifier, one of our small networks, or a function num_classes -> nn.Module."""
@@ -48,46 +50,64 @@ class Recipe:
     trainable: str = "all"
     """"all", "head", or the name prefix of the first trainable child ("layer4"); the rest is frozen."""
     preprocessing: Preprocessing | None = None
-    """None: the weights' own, else the data's size, mapped to [-1, 1]."""
+    """None: that of the weights, else the data's size, mapped to [-1, 1]."""
     image_size: int | None = None
     """Pixels per side that the model sees; None: what the preprocessing says."""
 
-    augment: tuple[Callable[..., torch.Tensor], ...] = ()
-    """Random operations of ignite_vision.augment, in order, on training batches only."""
+    augment: tuple[Callable[..., Any], ...] = ()
+    """Random operations (see ignite_vision.augment), in order, on training batches only."""
     views: int | None = None
-    """Augmented views of each image for which features are computed, used in turn; None: fresh ones every epoch."""
+    """Augmented views of each image for which features are cached, used in turn; None: new ones in every epoch."""
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = nn.functional.cross_entropy
-    """(logits (N, C) float32, targets (N,) int64) -> scalar."""
+    """(logits (N,C) float32, targets (N,) int64, or (N,C) float32 from an augmentation) -> scalar."""
     optimizer: str | Callable[[list[nn.Parameter], float], torch.optim.Optimizer] = "adam"
-    """A name in torch.optim (its defaults), or a function (params, lr) -> Optimizer."""
+    """A name in torch.optim (with its defaults), or a function (params, lr) -> Optimizer."""
     lr: float = 1e-3
+    """Learning rate, before the schedule."""
     schedule: str | Callable[[torch.optim.Optimizer, int], Any] | None = None
     """"cosine", or a function (optimizer, steps) -> a scheduler of torch or Ignite, stepped every iteration."""
     epochs: int
+    """Number of passes over the training images."""
     batch_size: int = 64
     """Images per optimizer step, over all processes."""
     accumulate: int = 1
     """Forward passes per optimizer step; each sees batch_size / accumulate images."""
     sync_bn: bool = False
-    """BatchNorm over the images of all processes, on GPUs; otherwise each process has statistics of its own."""
+    """BatchNorm statistics over the images of all processes, on GPUs; otherwise each process has its own."""
+    score: str = "accuracy"
+    """What makes an epoch the best on validation, and what early stopping follows: accuracy, balanced_accuracy,
+    macro_f1 or loss."""
     patience: int | None = None
-    """Stop when validation has not improved for so many epochs; None: never."""
+    """Stop when the score on validation has not improved for this many epochs; None: never."""
 
     precision: str = "auto"
     """fp32, bf16, fp16 (CUDA), or auto: bf16 where the processor has it."""
     cache: str = "auto"
     """What is computed once: features (of a frozen network), pixels in memory (resident) or on disk (pixels), or
-    none; auto takes the first of these that can be had."""
+    none; auto takes the first of these that is available."""
     seed: int = 0
-    """Initialises the model, orders and augments the images."""
-    handlers: Callable[[Run], None] | None = None
-    """Attach your own: def handlers(run): @run.trainer.on(Events.EPOCH_COMPLETED) ..."""
+    """Seed for weights, order and augmentation (not for the split)."""
+    handlers: Callable[[Any], None] | None = None
+    """Attach handlers to the Run: def handlers(run): @run.trainer.on(Events.EPOCH_COMPLETED) ..."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "patience", "image_size", "views"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise UserError(f"{name} must be a whole number of at least 1, not {value!r}")
+            self._set(name, _whole(name, getattr(self, name), least=1, optional=_is_optional(name)))
+        for name in ("seed", "split_seed"):
+            self._set(name, _whole(name, getattr(self, name)))
+        for name in ("lr", "val_fraction", "test_fraction"):
+            self._set(name, _number(name, getattr(self, name)))
+        self._set("augment", _operations(self.augment))
+        if isinstance(self.weights, PurePath):
+            self._set("weights", str(self.weights))
+        self._refuse_numbers()
+        self._refuse_names()
+        self._refuse_functions()
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _refuse_numbers(self) -> None:
         for name in ("val_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 0 and below 1, not {getattr(self, name)!r}")
@@ -95,17 +115,96 @@ class Recipe:
             raise UserError(f"lr must be above 0, not {self.lr!r}")
         if self.batch_size % self.accumulate:
             raise UserError(f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}")
-        for name, choices in (("precision", PRECISIONS), ("cache", CACHES)):
+        if not isinstance(self.sync_bn, bool):
+            raise UserError(f"sync_bn must be True or False, not {self.sync_bn!r}")
+
+    def _refuse_names(self) -> None:
+        for name in ("model", "weights", "trainable", "optimizer"):
+            if getattr(self, name) == "":
+                raise UserError(f"{name} is empty", next_step=f"Name one, or leave {name} out.")
+        for name in ("weights", "trainable"):
+            value = getattr(self, name)
+            if not (isinstance(value, str) or (value is None and _is_optional(name))):
+                raise UserError(f"{name} must be a name, not {value!r}")
+        for name, choices in (("precision", PRECISIONS), ("cache", CACHES), ("score", SCORES)):
             _one_of(name, getattr(self, name), choices)
         if isinstance(self.schedule, str):
-            _one_of("schedule", self.schedule, ("cosine",))
+            _one_of("schedule", self.schedule, SCHEDULES)
         if isinstance(self.optimizer, str):
             optimizer_class(self.optimizer)
+        elif isinstance(self.optimizer, type):
+            refuse_unusable(self.optimizer)
+
+    def _refuse_functions(self) -> None:
+        for name, words in (
+            ("data", "a function (folder) -> Splits"),
+            ("loss", "a function (logits, targets) -> scalar"),
+            ("model", "a name or a function (num_classes) -> nn.Module"),
+            ("optimizer", "a name or a function (params, lr) -> Optimizer"),
+            ("schedule", "a name or a function (optimizer, steps) -> scheduler"),
+            ("handlers", "a function (run)"),
+        ):
+            value = getattr(self, name)
+            named = isinstance(value, str) and words.startswith("a name")
+            if not (callable(value) or named or (value is None and _is_optional(name))):
+                raise UserError(f"{name} must be {words}, not {type(value).__name__}")
+        if isinstance(self.model, nn.Module):  # it is callable, but with images
+            raise UserError("model is a network", next_step="Give a function num_classes -> nn.Module that makes it.")
+        _refuse_class("loss", self.loss)
 
 
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+def _is_optional(name: str) -> bool:
+    """Whether a field may be None: then it is None by default."""
+    return Recipe.__dataclass_fields__[name].default is None
+
+
+def _whole(name: str, value: Any, least: int | None = None, optional: bool = False) -> int | None:
+    """Any integer (numpy's, too) as an int."""
+    if value is None and optional:
+        return None
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or (least is not None and number < least):
+        words = "a whole number" if least is None else f"a whole number of at least {least}"
+        raise UserError(f"{name} must be {words}, not {value!r}")
+    return number
+
+
+def _number(name: str, value: Any) -> float:
+    """Any number (numpy's or a tensor of one, too) as a finite float."""
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError, RuntimeError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{name} must be a finite number, not {value!r}")
+    return number
+
+
+def _operations(value: Any) -> tuple[Callable[..., Any], ...]:
+    """Augmentation as a tuple, checked to hold what can be called with images."""
+    if not isinstance(value, list | tuple):
+        raise UserError("augment must be a tuple of operations", next_step="Write augment=(operation,).")
+    for operation in value:
+        _refuse_class("augment", operation)
+        if not callable(operation):
+            raise UserError(f"augment holds {operation!r}, which cannot be called")
+    return tuple(value)
+
+
+def _refuse_class(name: str, value: Any) -> None:
+    """A class can be called, but makes an instance of itself: parentheses are missing."""
+    if isinstance(value, type):
+        hint = f"Write {value.__name__}(), with parentheses."
+        raise UserError(f"{name} has the class {value.__name__} where it needs an instance", next_step=hint)
+
+
+def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise UserError(f"no {name} '{value}'", next_step=f"Choose one of {', '.join(choices)}.")
+        near = did_you_mean(str(value), choices)
+        raise UserError(f"no {name} '{value}'", next_step=f"{near} Choose one of {', '.join(choices)}.".lstrip())
 
 
 def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
@@ -113,14 +212,22 @@ def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
     classes = {
         key.lower(): value
         for key, value in vars(torch.optim).items()
-        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
-        # LBFGS wants a closure, SparseAdam sparse gradients
-        if key not in ("Optimizer", "LBFGS", "SparseAdam")
+        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and key != "Optimizer"
     }
     if name.lower() not in classes:
-        hint = did_you_mean(name.lower(), classes) or "Names are those of torch.optim: adam, adamw, sgd."
+        usable = [key for key, value in classes.items() if value.__name__ not in UNUSABLE]
+        hint = did_you_mean(name.lower(), usable) or "Names are those of torch.optim: adam, adamw, sgd."
         raise UserError(f"no optimizer '{name}'", next_step=hint)
+    refuse_unusable(classes[name.lower()])
     return classes[name.lower()]
+
+
+def refuse_unusable(optimizer: type) -> None:
+    """UserError with the reason for an optimizer class (or a class made from it) that cannot train here."""
+    for base in optimizer.__mro__:
+        if base.__name__ in UNUSABLE and base.__module__.startswith("torch.optim."):
+            what = f"{base.__name__} cannot be used: {UNUSABLE[base.__name__]}"
+            raise UserError(what, next_step="Use adam, adamw or sgd.")
 
 
 def override(recipe: Recipe, settings: dict[str, str]) -> Recipe:
@@ -155,33 +262,5 @@ def _parse(name: str, annotation: str, text: str) -> Any:
         return text
     raise UserError(
         f"{name} cannot be set on the command line",
-        next_step="Write a recipe file of your own and set it there.",
+        next_step="Set it in a recipe file.",
     )
-
-
-def describe(value: Any) -> Any:
-    """Return a JSON value that says what a field holds: functions as module:qualname(arguments), objects by repr."""
-    if isinstance(value, functools.partial):
-        arguments = [repr(a) for a in value.args] + [f"{k}={v!r}" for k, v in sorted(value.keywords.items())]
-        return f"{describe(value.func)}({', '.join(arguments)})"
-    if isinstance(value, (str, int, float, type(None))):
-        return value
-    if isinstance(value, (tuple, list)):
-        return [describe(item) for item in value]
-    if dataclasses.is_dataclass(value) or isinstance(value, nn.Module):
-        return repr(value)
-    return f"{value.__module__}:{value.__qualname__}"
-
-
-def fields_of(recipe: Recipe) -> dict[str, Any]:
-    """Every field as a JSON value, in order."""
-    return {field.name: describe(getattr(recipe, field.name)) for field in dataclasses.fields(recipe)}
-
-
-def digest(recipe: Recipe, data_name: str) -> str:
-    """Six hex digits over everything that decides the result: not epochs, which may grow, nor any path."""
-    fields = {name: value for name, value in fields_of(recipe).items() if name != "epochs"}
-    if isinstance(fields["weights"], str):
-        fields["weights"] = Path(fields["weights"]).name
-    text = json.dumps([fields, data_name], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:6]

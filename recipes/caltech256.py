@@ -2,7 +2,7 @@
 
     ignite-vision run caltech256
 
-Expect: not measured on all of Caltech-256 with these weights, which could not be had; 0.955 on ten of its categories
+Expect: not measured on all of Caltech-256 with these weights, which were not available; 0.955 on ten of its categories
 with mobilenet_v2 (README).
 Data: 30,607 photographs in 256 categories and clutter, 257 classes (Griffin, Holub, Perona 2007), cut 75 / 12.5 /
 12.5, stratified. Source: a tutorial that let the frozen BatchNorm drift, left out ImageNet's normalisation, and

@@ -2,9 +2,8 @@
 
     ignite-vision run stanford_dogs
 
-Expect: not measured on all 120 breeds, which could not be had; 0.914 on ten of them with
-mobilenet_v2 (README). The photographs come
-from ImageNet, which the pretrained weights have seen: the accuracy flatters.
+Expect: not measured on all 120 breeds, which were not available; 0.914 on ten of them with mobilenet_v2 (README).
+The photographs come from ImageNet, which the pretrained weights have seen: the accuracy flatters.
 Data: 20,580 photographs of 120 breeds (Khosla et al. 2011), the official lists of 12,000 and 8,580; validation is
 cut from train. Source: a tutorial whose test loader read the training set.
 """

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from ignite_vision.augment import RandomCrop, RandomHorizontalFlip, RandomResizedCrop, augment, draws
+from ignite_vision.augment import (
+    MixUp,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    augment,
+    changes_targets,
+    draws,
+    needs_seed,
+)
 
 
 def batch(n=4, channels=3, side=12):
@@ -14,6 +23,7 @@ def numbers(*rows):
     return torch.tensor(rows, dtype=torch.float32)
 
 
+TARGETS = torch.tensor([0, 1, 2, 1])
 OPERATIONS = [RandomHorizontalFlip(), RandomCrop(), RandomCrop(padding=2), RandomResizedCrop()]
 
 
@@ -94,8 +104,9 @@ def test_a_resized_crop_of_an_image_that_is_no_square_stays_inside(shape):
 
 def test_what_no_operation_has_cropped_is_cropped_from_the_centre():
     images = batch()
-    out = augment(images, torch.zeros(4, 0), (), 8)
+    out, targets = augment(images, TARGETS, torch.zeros(4, 0), (), 8)
     assert out.equal(images[:, :, 2:10, 2:10])
+    assert targets is TARGETS
 
 
 def test_each_operation_gets_its_own_numbers():
@@ -103,16 +114,66 @@ def test_each_operation_gets_its_own_numbers():
     assert draws(operations) == 3
     u = torch.rand(4, 3)
     expected = RandomCrop()(RandomHorizontalFlip()(images, u[:, :1], 8), u[:, 1:], 8)
-    assert augment(images, u, operations, 8).equal(expected)
+    assert augment(images, TARGETS, u, operations, 8)[0].equal(expected)
 
 
-def test_a_plain_function_may_draw_from_the_ambient_generator():
-    def noise(images, size):
-        return images ^ torch.randint(0, 4, images.shape, dtype=torch.uint8)
+def noise(images, size):
+    return images ^ torch.randint(0, 4, images.shape, dtype=torch.uint8)
 
+
+def test_a_plain_function_may_draw_from_the_ambient_generator_and_needs_it_seeded():
     images = batch()
     torch.manual_seed(0)
-    first = augment(images, torch.zeros(4, 0), (noise,), 12)
+    first, _ = augment(images, TARGETS, torch.zeros(4, 0), (noise,), 12)
     torch.manual_seed(0)
-    assert augment(images, torch.zeros(4, 0), (noise,), 12).equal(first)
+    assert augment(images, TARGETS, torch.zeros(4, 0), (noise,), 12)[0].equal(first)
     assert not first.equal(images)
+    assert needs_seed((RandomCrop(), noise))
+    assert not needs_seed((RandomCrop(), MixUp(3)))
+
+
+class Blacken:
+    """Black images get class 0: an operation that sees targets, without and with draws."""
+
+    targets = True
+
+    def __init__(self, draws):
+        self.draws = draws
+
+    def __call__(self, images, targets, *more):
+        black = more[0][:, 0] < 0.5 if self.draws else torch.ones(len(images), dtype=torch.bool)
+        return images * ~black[:, None, None, None], torch.where(black, 0, targets)
+
+
+def test_an_operation_may_take_and_return_targets():
+    images = batch()
+    out, targets = augment(images, TARGETS, torch.zeros(4, 0), (Blacken(0),), 12)
+    assert not out.any() and not targets.any()
+    u = torch.tensor([[0.9, 0.1], [0.9, 0.9], [0.9, 0.1], [0.9, 0.9]])
+    out, targets = augment(images, TARGETS, u, (RandomHorizontalFlip(), Blacken(1)), 12)
+    assert targets.tolist() == [0, 1, 0, 1]
+    assert out[1::2].equal(images[1::2]) and not out[::2].any()
+
+
+def test_what_changes_targets_says_so():
+    assert changes_targets((RandomCrop(), Blacken(0)))
+    assert not changes_targets((RandomCrop(), noise))
+
+
+def test_mixup_blends_each_image_and_target_with_the_next():
+    images = torch.tensor([0, 100, 200, 40], dtype=torch.uint8).view(4, 1, 1, 1)
+    out, targets = augment(images, TARGETS, numbers([0.75], [1.0], [0.5], [0.0]), (MixUp(3),), 1)
+    assert out.flatten().tolist() == [25, 100, 120, 0]
+    assert out.dtype == torch.uint8
+    assert targets.tolist() == [[0.75, 0.25, 0], [0, 1, 0], [0, 0.5, 0.5], [1, 0, 0]]
+
+
+def test_mixup_takes_soft_targets():
+    soft = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+    _, targets = MixUp(2)(batch(2), soft, numbers([0.5], [1.0]), 12)
+    assert targets.tolist() == [[0.75, 0.25], [1.0, 0.0]]
+
+
+def test_mixup_looks_at_no_values():
+    out, targets = MixUp(3)(batch().to("meta"), torch.rand(4, 3).to("meta"), torch.rand(4, 1).to("meta"), 8)
+    assert (out.shape, targets.shape) == ((4, 3, 12, 12), (4, 3))

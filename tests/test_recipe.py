@@ -1,102 +1,22 @@
-"""Recipes as values: loading, overriding, describing, and every way to get one wrong."""
+"""Recipes as values: what a field takes, what it refuses, and what `--set` makes of a text."""
 
 import dataclasses
 import functools
-import sys
+import math
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from ignite_vision import Recipe, datasets
-from ignite_vision.augment import RandomHorizontalFlip
+from ignite_vision.augment import RandomCrop, RandomHorizontalFlip
 from ignite_vision.errors import UserError
-from ignite_vision.recipe import describe, digest, fields_of, override
-from ignite_vision.recipe_files import load, load_again
+from ignite_vision.recipe import optimizer_class, override, refuse_unusable
 
 
 def tiny(**changes):
     return Recipe(**{"data": datasets.digits, "model": "digits_cnn", "epochs": 1, **changes})
-
-
-def test_a_name_may_have_hyphens_or_underscores():
-    assert load("cifar10-resnet18").recipe is load("cifar10_resnet18").recipe
-
-
-def test_an_unknown_recipe_suggests_the_nearest():
-    with pytest.raises(UserError, match="no recipe 'cifar-1O'. Did you mean 'cifar10'?"):
-        load("cifar-1O")
-
-
-def test_an_unknown_recipe_with_no_neighbour_lists_all():
-    with pytest.raises(UserError, match="There are caltech256, cifar10"):
-        load("zzzzzzz")
-
-
-def test_a_folder_is_the_folder_recipe_under_its_own_name(tmp_path):
-    folder = tmp_path / "birds"
-    folder.mkdir()
-    loaded = load(str(folder))
-    assert (loaded.name, loaded.data, loaded.recipe) == ("birds", folder, load("folder").recipe)
-
-
-def test_a_path_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"no such recipe file \(.*gone.py\)"):
-        load(str(tmp_path / "gone.py"))
-    with pytest.raises(UserError, match="no such recipe file or folder"):
-        load(str(tmp_path / "gone"))
-
-
-def write_recipe(folder, name, text):
-    path = folder / f"{name}.py"
-    path.write_text(text)
-    return str(path)
-
-
-GOOD = """
-from ignite_vision import Recipe, datasets
-recipe = Recipe(data=datasets.digits, model="digits_cnn", epochs=1)
-"""
-
-
-def test_a_file_of_ones_own_loads_under_its_own_name(tmp_path):
-    loaded = load(write_recipe(tmp_path, "recipe_of_my_own", GOOD))
-    assert loaded.name == "recipe_of_my_own"
-    assert sys.modules["recipe_of_my_own"].recipe is loaded.recipe
-
-
-def test_a_file_that_does_not_import_names_the_reason_and_the_line(tmp_path):
-    spec = write_recipe(tmp_path, "recipe_with_a_typo", "x = 1\nimport nowhere_to_be_found\n")
-    with pytest.raises(UserError, match="ModuleNotFoundError: No module named 'nowhere_to_be_found' in line 2"):
-        load(spec)
-    spec = write_recipe(tmp_path, "recipe_with_bad_syntax", "x = 1\ny ==\n")
-    with pytest.raises(UserError, match="does not import: SyntaxError.*in line 2"):
-        load(spec)
-
-
-def test_a_file_without_a_recipe_says_what_it_needs(tmp_path):
-    with pytest.raises(UserError, match=r"It needs a line: recipe = Recipe\("):
-        load(write_recipe(tmp_path, "recipe_without_a_recipe", "x = 1\n"))
-
-
-def test_a_file_named_like_another_module_is_refused(tmp_path):
-    with pytest.raises(UserError, match="Python has another module called 'random'.*Rename the recipe file"):
-        load(write_recipe(tmp_path, "random", GOOD))
-
-
-def test_a_module_beside_a_recipe_cannot_hide_pythons_own(tmp_path):
-    (tmp_path / "colorsys.py").write_text("raise RuntimeError('the wrong module')")
-    load(write_recipe(tmp_path, "recipe_beside_colorsys", GOOD))
-    import colorsys
-
-    assert hasattr(colorsys, "rgb_to_hsv")
-
-
-def test_a_run_whose_recipe_file_is_gone_uses_its_own_copy(tmp_path):
-    copy = tmp_path / "run" / "recipe.py"
-    copy.parent.mkdir()
-    copy.write_text(GOOD)
-    loaded = load_again(str(tmp_path / "recipe_that_is_gone.py"), copy)
-    assert loaded.recipe.model == "digits_cnn"
-    assert loaded.name == "recipe_that_is_gone"
 
 
 def test_set_reads_text_as_the_fields_type():
@@ -114,11 +34,32 @@ def test_set_reads_text_as_the_fields_type():
         ("epochs", "many", "epochs must be a whole number, not 'many'"),
         ("epochs", "0", "epochs must be a whole number of at least 1"),
         ("lr", "fast", "lr must be a number, not 'fast'"),
+        ("epochs", "1e3", "epochs must be a whole number, not '1e3'"),
+        ("epochs", "-1", "epochs must be a whole number of at least 1, not -1"),
+        ("epochs", "none", "epochs must be a whole number, not 'none'"),
+        ("epochs", "", "epochs must be a whole number, not ''"),
+        ("patience", "0", "patience must be a whole number of at least 1"),
+        ("seed", "1.5", "seed must be a whole number, not '1.5'"),
         ("lr", "-1", "lr must be above 0"),
+        ("lr", "0", "lr must be above 0"),
+        ("lr", "nan", "lr must be a finite number, not nan"),
+        ("lr", "inf", "lr must be a finite number, not inf"),
+        ("lr", "none", "lr must be a number, not 'none'"),
+        ("val_fraction", "nan", "val_fraction must be a finite number"),
+        ("val_fraction", "-0.1", "val_fraction must be at least 0"),
+        ("sync_bn", "yes", "sync_bn must be true or false, not 'yes'"),
+        ("sync_bn", "none", "sync_bn must be true or false, not 'none'"),
+        ("trainable", "", "trainable is empty. Name one, or leave trainable out."),
+        ("weights", "", "weights is empty"),
+        ("model", "", "model is empty"),
+        ("optimizer", "lbfgs", "LBFGS cannot be used: it calls a closure"),
+        ("optimizer", "SparseAdam", "SparseAdam cannot be used: it needs sparse gradients"),
+        ("score", "macro-f1", "no score 'macro-f1'. Did you mean 'macro_f1'? Choose one of accuracy,"),
+        ("accumulate", "128", "accumulate=128 does not divide batch_size=64"),
         ("val_fraction", "1.5", "val_fraction must be at least 0 and below 1"),
         ("handlers", "x", "handlers cannot be set on the command line"),
         ("optimizer", "adamm", "no optimizer 'adamm'. Did you mean 'adam"),
-        ("precision", "fp8", "no precision 'fp8'. Choose one of auto, fp32"),
+        ("precision", "fp8", "no precision 'fp8'. Did you mean 'fp32'? Choose one of auto, fp32"),
         ("schedule", "linear", "no schedule 'linear'"),
         ("accumulate", "3", "accumulate=3 does not divide batch_size=64"),
     ],
@@ -133,41 +74,90 @@ def test_a_variant_is_a_derivation():
     assert dataclasses.replace(tiny(), epochs=50).epochs == 50
 
 
-def build_model(num_classes, width=4):
-    return num_classes * width
+def test_set_reads_true_false_and_none():
+    recipe = override(tiny(), {"sync_bn": "True", "views": "None", "weights": "none", "seed": "-3"})
+    assert (recipe.sync_bn, recipe.views, recipe.weights, recipe.seed) == (True, None, None, -3)
 
 
-def test_functions_are_described_by_where_they_are_and_their_arguments():
-    assert describe(datasets.digits) == "ignite_vision.datasets:digits"
-    assert describe(functools.partial(build_model, width=8)) == f"{__name__}:build_model(width=8)"
-    assert describe((RandomHorizontalFlip(),)) == ["RandomHorizontalFlip(p=0.5)"]
+class Anything:
+    def __call__(self, *arguments):
+        return arguments
 
 
-def test_every_field_is_described_as_plain_json():
-    import json
-
-    assert json.loads(json.dumps(fields_of(tiny()))) == fields_of(tiny())
-
-
-def test_the_digest_follows_what_decides_the_result_and_nothing_else(tmp_path):
-    base = digest(tiny(), "digits")
-    assert digest(tiny(epochs=99), "digits") == base
-    assert digest(tiny(lr=0.5), "digits") != base
-    assert digest(tiny(seed=1), "digits") != base
-    assert digest(tiny(), "other") != base
-    here, there = tiny(weights="/a/w.pth"), tiny(weights="/b/w.pth")
-    assert digest(here, "digits") == digest(there, "digits")
+def test_an_instance_that_can_be_called_serves_as_a_function():
+    thing = Anything()
+    recipe = tiny(
+        data=thing, model=thing, augment=(thing,), loss=thing, optimizer=thing, schedule=thing, handlers=thing
+    )
+    assert all(
+        getattr(recipe, name) is thing for name in ("data", "model", "loss", "optimizer", "schedule", "handlers")
+    )
 
 
-def test_importing_every_recipe_does_nothing_but_define(monkeypatch):
-    import torch
+@pytest.mark.parametrize("lr", [np.float32(0.25), torch.tensor(0.25), np.array(0.25), 0.25])
+def test_any_kind_of_number_is_a_learning_rate(lr):
+    assert type(tiny(lr=lr).lr) is float
+    assert tiny(lr=lr) == tiny(lr=0.25)
 
-    def refuse(*_args, **_kwargs):
-        raise AssertionError("a recipe built something while it was imported")
 
-    monkeypatch.setattr(torch.nn.Module, "__init__", refuse)
-    from ignite_vision import recipe_files as catalogue
+def test_numpys_integers_are_whole_numbers():
+    recipe = tiny(epochs=np.int64(3), seed=np.int32(7))
+    assert type(recipe.epochs) is int and (recipe.epochs, recipe.seed) == (3, 7)
 
-    for name in catalogue.names():
-        sys.modules.pop(f"ignite_vision.recipes.{name}", None)
-        assert isinstance(load(name).recipe, Recipe)
+
+def test_a_list_of_operations_becomes_a_tuple():
+    assert tiny(augment=[RandomCrop(), RandomHorizontalFlip()]).augment == (RandomCrop(), RandomHorizontalFlip())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": True}, "epochs must be a whole number of at least 1, not True"),
+        ({"epochs": 2.0}, "epochs must be a whole number of at least 1, not 2.0"),
+        ({"seed": None}, "seed must be a whole number, not None"),
+        ({"lr": "0.1"}, "lr must be a finite number, not '0.1'"),
+        ({"lr": True}, "lr must be a finite number, not True"),
+        ({"lr": math.nan}, "lr must be a finite number, not nan"),
+        ({"lr": torch.zeros(2)}, "lr must be a finite number"),
+        ({"sync_bn": 1}, "sync_bn must be True or False, not 1"),
+        ({"trainable": None}, "trainable must be a name, not None"),
+        ({"weights": 3}, "weights must be a name, not 3"),
+        ({"data": "cifar10"}, "data must be a function (folder) -> Splits, not str"),
+        ({"model": None}, "model must be a name or a function (num_classes) -> nn.Module, not NoneType"),
+        ({"model": nn.Flatten()}, "model is a network. Give a function num_classes -> nn.Module"),
+        ({"handlers": "x"}, "handlers must be a function (run), not str"),
+        ({"loss": nn.CrossEntropyLoss}, "loss has the class CrossEntropyLoss where it needs an instance. Write"),
+        ({"augment": (RandomCrop,)}, "augment has the class RandomCrop where it needs an instance"),
+        ({"augment": RandomCrop()}, "augment must be a tuple of operations. Write augment=(operation,)."),
+        ({"augment": ("flip",)}, "augment holds 'flip', which cannot be called"),
+        ({"optimizer": torch.optim.LBFGS}, "LBFGS cannot be used: it calls a closure"),
+        ({"score": "f1"}, "no score 'f1'."),
+    ],
+)
+def test_a_field_of_the_wrong_kind_says_what_it_takes(changes, message):
+    with pytest.raises(UserError) as failure:
+        tiny(**changes)
+    assert message in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+def test_best_is_the_highest_accuracy_unless_the_recipe_says_otherwise():
+    assert tiny().score == "accuracy"
+    assert override(tiny(), {"score": "loss"}).score == "loss"
+
+
+def test_an_optimizers_name_may_have_any_case():
+    assert optimizer_class("AdamW") is optimizer_class("adamw") is torch.optim.AdamW
+
+
+def test_an_optimizer_made_from_one_that_cannot_train_here_is_refused():
+    class Mine(torch.optim.LBFGS):
+        pass
+
+    with pytest.raises(UserError, match="LBFGS cannot be used"):
+        refuse_unusable(Mine)
+    refuse_unusable(torch.optim.SGD)
+
+
+def test_a_partial_is_a_function():
+    assert tiny(optimizer=functools.partial(torch.optim.SGD, momentum=0.9)).optimizer.func is torch.optim.SGD
