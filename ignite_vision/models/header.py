@@ -1,0 +1,108 @@
+"""What the header of a model file says, judged field by field: it is data from a stranger."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite_vision.data.preprocessing import Preprocessing
+from ignite_vision.errors import DAMAGED, UserError
+
+TASK = "single-label"
+PRECISIONS = ("fp32", "bf16", "fp16")
+MAX_CLASSES = 100_000  # ImageNet-21k has 21,841
+MAX_SIDE = 4096  # pixels per side that the preprocessing may ask for
+MAX_BATCH = 65_536
+TEMPERATURES = (1e-3, 1e3)
+MAX_MEAN, STDS = 1e6, (1e-6, 1e6)  # of values in [0, 1]; beyond, float32 ends in infinity
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """A checked header. precision: of the run's own results. temperature: divides the logits before softmax.
+
+    batch_size: images per forward pass in which the run was evaluated; None where an older version did not say.
+    """
+
+    architecture: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    precision: str
+    temperature: float
+    batch_size: int | None
+
+
+def check_header(header: Mapping[str, Any], path: Path) -> Header:
+    """Return what a header says, every field within its bounds. UserError (exit 3) names the first that is not.
+
+    header: from `read_header`. Whether the architecture is known is for `build_architecture` to say. Fields that are
+    not known here are left alone.
+    """
+    for field, holds in CHECKS.items():
+        if not holds(header.get(field)):
+            raise _unusable(field, path)
+    if header.get("num_classes") != len(header["classes"]):
+        raise _unusable("num_classes", path)
+    try:
+        preprocessing = Preprocessing.from_dict(header["preprocessing"])
+    except (TypeError, ValueError, UserError):
+        raise _unusable("preprocessing", path) from None
+    return Header(
+        architecture=header["architecture"],
+        classes=tuple(header["classes"]),
+        preprocessing=preprocessing,
+        precision=header["precision"],
+        temperature=float(header["temperature"]),
+        batch_size=header.get("batch_size"),
+    )
+
+
+def _unusable(field: str, path: Path) -> UserError:
+    return UserError(f"the model's header cannot be used: its {field}", path, "Train or export it again.", code=DAMAGED)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_classes(value: Any) -> bool:
+    """Whether this is a list of names, none twice."""
+    return (
+        isinstance(value, list)
+        and 1 <= len(value) <= MAX_CLASSES
+        and all(isinstance(name, str) for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def _is_preprocessing(value: Any) -> bool:
+    """Whether these are whole pixels and finite numbers within bounds; the rest `Preprocessing` judges itself."""
+    return (
+        isinstance(value, dict)
+        and all(_is_whole(value.get(name), MAX_SIDE) for name in ("channels", "resize", "crop"))
+        and all(isinstance(value.get(name), list) for name in ("mean", "std"))
+        and all(_is_number(mean, -MAX_MEAN, MAX_MEAN) for mean in value["mean"])
+        and all(_is_number(std, *STDS) for std in value["std"])
+    )
+
+
+def _is_whole(value: Any, most: int) -> bool:
+    return type(value) is int and 1 <= value <= most  # not isinstance: True is an int
+
+
+def _is_number(value: Any, least: float, most: float) -> bool:
+    return type(value) in (int, float) and least <= value <= most and math.isfinite(value)
+
+
+CHECKS: dict[str, Callable[[Any], bool]] = {
+    "task": lambda value: value == TASK,
+    "architecture": _is_text,
+    "classes": _are_classes,
+    "preprocessing": _is_preprocessing,
+    "precision": lambda value: _is_text(value) and value in PRECISIONS,
+    "temperature": lambda value: _is_number(value, *TEMPERATURES),
+    "batch_size": lambda value: value is None or _is_whole(value, MAX_BATCH),
+}
