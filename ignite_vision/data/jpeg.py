@@ -65,6 +65,8 @@ def _is_plain_orientation(notes: list[bytes]) -> bool:
     Pillow also reads other types, Exif after another note, and XMP where Exif says nothing.
     """
     place = next((k for k, note in enumerate(notes) if note.startswith(EXIF)), None)
+    if place != 0 and notes and notes[0][len(EXIF) :].startswith(tuple(BYTE_ORDERS)):
+        return False  # a damaged name: torchvision does not look at it
     if place is None:
         return not any(b"Orientation" in note for note in notes)
     others = notes[:place] + notes[place + 1 :]

@@ -10,12 +10,12 @@ import functools
 from typing import Any
 
 import torch
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
+from torch.nn import functional as F
 
 from ignite_vision.errors import UserError
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+LUMA = (299, 587, 114)  # thousandths of red, green and blue (ITU-R BT.601)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,16 +72,42 @@ def canvas(image: torch.Tensor, preprocessing: Preprocessing, size: int) -> torc
     of this size is passed through.
     """
     if preprocessing.channels == 1 and image.shape[-3] == 3:
-        image = F.rgb_to_grayscale(image)
+        image = luminance(image)
     if image.shape[-2:] == (size, size) and size == preprocessing.resize:
         return image
     if min(image.shape[-2:]) != preprocessing.resize:
-        mode = InterpolationMode(preprocessing.interpolation)
-        image = F.resize(_middle(image), [preprocessing.resize], interpolation=mode, antialias=True)
+        image = resized(_middle(image), preprocessing.resize, preprocessing.interpolation)
     # rounding twice (to this size, then to the crop) would be a pixel off for a third of all sizes
     inner = _margin(size, preprocessing.crop)
     top, left = (_margin(side, preprocessing.crop) - inner for side in image.shape[-2:])
     return image[..., top : top + size, left : left + size]
+
+
+def luminance(image: torch.Tensor) -> torch.Tensor:
+    """(...,3,H,W) uint8 RGB -> (...,1,H,W) uint8, in integers: each of the 256 greys stays what it is."""
+    red, green, blue = image.to(torch.int32).unbind(-3)
+    sums = red.mul_(LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2]).add_(500)
+    return sums.div_(1000, rounding_mode="floor").to(torch.uint8).unsqueeze(-3)
+
+
+def resized(image: torch.Tensor, short: int, interpolation: str) -> torch.Tensor:
+    """Return the image with its short side at `short` pixels, antialiased. (...,C,H,W) uint8 -> (...,C,h,w) uint8.
+
+    By torch's kernel for uint8, which sums integers: the same bytes on every processor. torchvision's own resize has
+    other pixels, by one, where there is neither AVX2 nor ARM64.
+    """
+    height, width = image.shape[-2:]
+    long = int(short * max(height, width) / min(height, width))  # torchvision's rule: down
+    size = (long, short) if height > width else (short, long)
+    batch = image.reshape(-1, *image.shape[-3:])
+    if len(batch) == 1 and batch.is_contiguous(memory_format=torch.channels_last):
+        # of one image torch cannot tell its layout by itself, and would copy the result into planes: 1.4 times the time
+        batch = batch.as_strided(batch.shape, (batch.numel(), *batch.stride()[1:]))
+    if interpolation == "nearest":
+        out = F.interpolate(batch, size)
+    else:
+        out = F.interpolate(batch, size, mode=interpolation, antialias=True)
+    return out.reshape(*image.shape[:-2], *size)
 
 
 def _margin(side: int, size: int) -> int:

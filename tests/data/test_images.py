@@ -4,13 +4,17 @@ import io
 import os
 import random
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
+from ignite_vision.data import images
 from ignite_vision.data.images import MAX_BYTES, MAX_PIXELS, decode, read_image
 from ignite_vision.errors import UserError
 
@@ -215,6 +219,88 @@ def test_a_name_of_any_bytes_is_read_and_printed(tmp_path):
     with pytest.raises(UserError) as failure:
         read_image(path)
     assert str(failure.value).isprintable()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_exif_leaves_the_pixels_as_they_are(kind):
+    exact = encoded(RGB, kind, lossless=True)
+    damaged = encoded(RGB, kind, lossless=True, exif=b"Exif\0\0nothing of the kind")
+    assert decode(damaged, "x").equal(decode(exact, "x"))
+
+
+def test_orientation_in_the_xmp_of_a_png_is_applied():
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", '<a tiff:Orientation="6"/>')
+    assert decode(encoded(RGB, "PNG", pnginfo=info), "x").equal(pixels(RGB.transpose(Image.Transpose.ROTATE_270)))
+
+
+WAYS = {
+    "1": lambda: encoded(RGB.convert("1"), "PNG"),
+    "LA": lambda: encoded(RGB.convert("LA"), "PNG"),
+    "P": lambda: encoded(RGB.convert("P"), "PNG", transparency=3),
+    "RGBA": lambda: encoded(RGB.convert("RGBA"), "PNG"),
+    "CMYK": lambda: encoded(RGB.convert("CMYK"), "TIFF"),
+    "I;16": lambda: encoded(Image.fromarray(RAMP), "PNG"),
+    "I;16B": lambda: encoded(Image.fromarray(RAMP.astype(">u2")), "TIFF"),
+    "F": lambda: encoded(Image.fromarray(RAMP.astype(np.float32)), "TIFF"),
+    "JPEG": lambda: encoded(RGB, "JPEG"),
+    "turned": lambda: encoded(RGB, "PNG", exif=turned(6)),
+}
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_large_image_has_the_pixels_that_it_would_have_if_it_were_small(way, monkeypatch):
+    data = WAYS[way]()
+    small = decode(data, "x")
+    monkeypatch.setattr(images, "STRIP", 300)  # pixels: strips of 4 rows
+    monkeypatch.setattr(images, "LARGE", 100)
+    large = decode(data, "x")
+    assert large.equal(small) and large.stride() == small.stride()
+
+
+MEMORY = """
+import io, threading
+from pathlib import Path
+from PIL import Image
+from ignite_vision.data.images import decode
+from ignite_vision.system.process import tune_processor
+
+def png(side):
+    file = io.BytesIO()
+    Image.new("1", (side, side)).save(file, "PNG")
+    return file.getvalue()
+
+def memory(name):
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith(name)) / 1024
+
+tune_processor()
+large = png(7000)
+decode(png(10), "x")
+Path("/proc/self/clear_refs").write_text("5")  # forget the highest mark so far
+before = memory("VmRSS")
+threads = [threading.Thread(target=decode, args=(large, "x")) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(memory("VmHWM") - before, memory("VmRSS") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured in /proc")
+def test_two_threads_hold_one_large_image_at_a_time_and_keep_nothing_of_it():
+    done = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True)
+    most, kept = map(float, done.stdout.split())
+    byte = 49e6 / 2**20  # MiB that one byte for each pixel takes
+    assert most < 11 * byte  # 1 as stored, 3 as RGB, then 3 for their copy, and the 3 of another that is done
+    assert kept < 2 * 64  # glibc does not trim the top, 64 MiB at the most, of a thread's heap
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 1), (1, 3000)])

@@ -1,10 +1,16 @@
 """From any image to what the model sees, the same way everywhere."""
 
+import hashlib
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torchvision.models import DenseNet121_Weights, EfficientNet_B0_Weights
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from ignite_vision.data.preprocessing import (
@@ -13,7 +19,9 @@ from ignite_vision.data.preprocessing import (
     canvas,
     center_crop,
     from_weights,
+    luminance,
     normalize,
+    resized,
 )
 from ignite_vision.errors import UserError
 
@@ -78,6 +86,55 @@ def test_an_image_that_fits_is_passed_through():
 
 def test_colour_becomes_grey_for_a_grey_model():
     assert canvas(photo(28, 28), GREY, 28).shape == (1, 28, 28)
+
+
+def test_every_grey_stays_what_it_is_in_a_grey_model():
+    greys = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+    assert luminance(greys.expand(3, -1, -1)).equal(greys)
+
+
+def test_luminance_is_the_weighted_sum_rounded():
+    image = photo(64, 64)
+    exact = (image.double() * torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).view(3, 1, 1)).sum(0, True)
+    assert (luminance(image).double() - exact).abs().max() < 0.501
+    assert luminance(torch.stack([image, image])).shape == (2, 1, 64, 64)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(300, 401), (61, 20), (20, 160), (256, 255), (1, 3)])
+@pytest.mark.parametrize("short", [17, 64, 256])
+def test_resizing_is_torchvisions_where_that_sums_integers(size, short, interpolation):
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        pytest.skip("torchvision resizes in float here")
+    for image in (photo(*size), photo(*size, 1), photo(*size).permute(1, 2, 0).contiguous().permute(2, 0, 1)):
+        expected = F.resize(image, [short], interpolation=InterpolationMode(interpolation), antialias=True)
+        assert resized(image, short, interpolation).equal(expected)
+
+
+def digest_of_canvases():
+    random, digest = torch.Generator().manual_seed(0), hashlib.sha256()
+    for interpolation in ("nearest", "bilinear", "bicubic"):
+        for channels in (1, 3):
+            for height, width in ((300, 400), (61, 20), (33, 47)):
+                image = torch.randint(0, 256, (3, height, width), generator=random, dtype=torch.uint8)
+                half = (0.5,) * channels
+                to = Preprocessing(
+                    channels=channels, resize=40, crop=32, interpolation=interpolation, mean=half, std=half
+                )
+                digest.update(canvas(image, to, 40).numpy().tobytes())
+                digest.update(canvas(image.permute(1, 2, 0).contiguous().permute(2, 0, 1), to, 36).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def test_a_canvas_is_the_same_on_a_processor_without_vector_instructions():
+    code = (
+        "import torch; from tests.data.test_preprocessing import digest_of_canvases; "
+        "print(torch.backends.cpu.get_cpu_capability(), digest_of_canvases())"
+    )
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, check=True, capture_output=True)
+    assert done.stdout.decode().split() == ["DEFAULT", digest_of_canvases()]
 
 
 @pytest.mark.parametrize("shape", [(1, 60000), (60000, 1), (3, 50000)])
