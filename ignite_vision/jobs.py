@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.evaluation.metrics import metrics
 from ignite_vision.evaluation.predictions import Predictions, predict
 from ignite_vision.evaluation.tables import write_results
+from ignite_vision.identity import fields_of
 from ignite_vision.inference.classifier import Classifier
 from ignite_vision.loading.batches import eval_batch
 from ignite_vision.loading.plan import Plan, choose
-from ignite_vision.models.model_file import read_header, weights_hash, write_model
+from ignite_vision.models.model_file import read_header, write_model
 from ignite_vision.prepare import Options, Prepared, Say, load_data, own_splits
-from ignite_vision.recipe import Recipe, fields_of, override
+from ignite_vision.recipe import Recipe, override
 from ignite_vision.recipe_files import load_again
 from ignite_vision.report.curves import write_curves
 from ignite_vision.run_directory import RunDirectory
@@ -127,9 +128,7 @@ def outcome_of(prepared: Prepared, history: History) -> Outcome | None:
     if numbers is None or not history.is_finished(prepared.recipe.epochs) or not directory.model.is_file():
         return None
     last = history.rows[-1]
-    header = read_header(directory.model)
-    of = ("epochs", "weights")
-    if numbers.get("epochs") != last.epoch or any(numbers.get(name) != header.get(name) for name in of):
+    if numbers.get("epochs") != last.epoch or numbers.get("weights") != read_header(directory.model)["weights_sha256"]:
         return None
     return Outcome(numbers, last.epoch, last.stopped, finished_before=True)
 
@@ -138,13 +137,12 @@ def finish(run: Run) -> Outcome:
     """Publish the best epoch's weights and evaluate them on the test split, the only time that it is looked at."""
     state = {**run.model.state_dict(), **run.best.weights}
     run.model.load_state_dict(state)
-    header = model_header(run, state)
+    header = model_header(run)
     if distributed.is_first():  # first without results: a test image that cannot be read does not cost the model
-        write_model(run.directory.model, state, header)
+        header["weights_sha256"] = write_model(run.directory.model, state, header)
         write_curves(run.history.rows, run.directory.curves, run.loaded.name)
     predictions = predict_split(run, "test")
-    of = {name: header[name] for name in ("epoch", "epochs", "weights")}
-    numbers = {**metrics(predictions, "test"), "exact": run.exact, **of}
+    numbers = {**metrics(predictions, "test"), "exact": run.exact, **what_of(header)}
     if distributed.is_first():
         tested = {name: value for name, value in numbers.items() if name != "per_class"}
         write_model(run.directory.model, state, {**header, "metrics": tested})
@@ -160,7 +158,7 @@ def predict_split(run: Run, split: str) -> Predictions:
     return predict(evaluator, run.rows.eval_loader(split), splits[split], splits.classes)
 
 
-def model_header(run: Run, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+def model_header(run: Run) -> dict[str, Any]:
     """What travels with the weights: all that predict, export and serve need to know."""
     best = next((row for row in run.history.rows if row.epoch == run.best.epoch), run.history.rows[-1])
     return {
@@ -175,8 +173,12 @@ def model_header(run: Run, state: dict[str, torch.Tensor]) -> dict[str, Any]:
         "temperature": 1.0,
         "epoch": best.epoch,
         "epochs": run.history.rows[-1].epoch,
-        "weights": weights_hash(state),
     }
+
+
+def what_of(header: Mapping[str, Any]) -> dict[str, Any]:
+    """What results are of: the best epoch, of how many, and a hash of the weights."""
+    return {"epoch": header.get("epoch"), "epochs": header.get("epochs"), "weights": header.get("weights_sha256")}
 
 
 def rehearse(prepared: Prepared) -> tuple[Plan, str]:
@@ -231,9 +233,8 @@ def evaluate_run(directory: RunDirectory, split: str, options: Options, say: Say
     header = classifier.header
     # evaluated alike by any number of processes
     same = not changed_environment(settings, classifier.device, classifier.precision, but=("processes",))
-    of = {name: header[name] for name in ("epoch", "epochs", "weights") if name in header}
     exact = bool(header["metrics"].get("exact", False)) and same
-    numbers = {**metrics(predictions, split), "exact": exact, **of, **note}
+    numbers = {**metrics(predictions, split), "exact": exact, **what_of(header), **note}
     if distributed.is_first():
         place.mkdir(parents=True, exist_ok=True)
         write_results(predictions, numbers, place)
@@ -270,7 +271,7 @@ def elsewhere(given: Splits, split: str, classes: tuple[str, ...], say: Say) -> 
     images = given.train if whole else given[split]
     if images is None:
         raise UserError(f"the data has no {split} images", next_step="Choose another --split.")
-    known = {name: label for label, name in enumerate(classes)}
+    known: dict[str, int] = {name: label for label, name in enumerate(classes)}
     labels = torch.tensor([known.get(name, -1) for name in given.classes])[images.targets]
     unknown = sorted({given.classes[t] for t in images.targets[labels < 0].tolist()})
     if not (labels >= 0).any():

@@ -18,15 +18,17 @@ from ignite_vision.data.preprocessing import Canvas, Preprocessing
 from ignite_vision.data.splits import NAMES, Splits, cut, fingerprint
 from ignite_vision.data.splits_csv import apply_csv
 from ignite_vision.errors import UserError
+from ignite_vision.identity import digest
 from ignite_vision.models.head import freeze
 from ignite_vision.randomness import Purpose, seed_everything
-from ignite_vision.recipe import Recipe, digest, override
+from ignite_vision.recipe import Recipe, override
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.run_directory import FORMAT_VERSION, RunDirectory
 from ignite_vision.system import device as devices
 from ignite_vision.system import distributed
 from ignite_vision.system.files import data_home, runs_home
 from ignite_vision.system.nvidia import look_for_nvidia, unused_gpu
+from ignite_vision.system.process import make_deterministic
 
 # Without pretrained weights images are mapped from [0, 1] to [-1, 1]: ImageNet's statistics mean nothing there.
 HALF = 0.5
@@ -111,7 +113,7 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
         lambda: devices.pick_precision(before.get("precision", recipe.precision), device)
     )
     if options.deterministic or before.get("deterministic"):
-        devices.make_deterministic()
+        make_deterministic()
     splits = split(recipe, given, directory)
     preprocessing = preprocessing_of(recipe, splits)
     seed_everything(recipe.seed, Purpose.INIT)

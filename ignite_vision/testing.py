@@ -1,10 +1,10 @@
 """For tests of recipes: tiny real images, and a run of two batches.
 
-    from ignite_vision.testing import digits, two_batches
+from ignite_vision.testing import digits, two_batches
 
-    def test_my_recipe_trains():
-        run = two_batches(my_recipe.recipe, data=digits)
-        assert run.trainer.state.iteration == 2
+def test_my_recipe_trains():
+run = two_batches(my_recipe.recipe, data=digits)
+assert run.trainer.state.iteration == 2
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ import click
 
 from ignite_vision._version import __version__
 from ignite_vision.cli import commands
-from ignite_vision.cli.console import guarded, leave, set_up
+from ignite_vision.cli.console import guarded, set_up
 from ignite_vision.errors import INTERRUPTED, STOPPED
+from ignite_vision.system.process import leave
 
 
 def main() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ignite_vision.evaluation.metrics import weakest
+from ignite_vision.identity import describe
 from ignite_vision.loading.batches import batches_per_epoch, train_batch
 from ignite_vision.loading.plan import Plan
 from ignite_vision.models.head import count_parameters
 from ignite_vision.prepare import Prepared
-from ignite_vision.recipe import describe
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
 

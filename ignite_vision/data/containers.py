@@ -95,6 +95,12 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
         """All images, (N,C,H,W) uint8 in this container's order, if they lie in memory already, else None."""
         return None
 
+    def relabelled(self: C, targets: torch.Tensor) -> C:
+        """Return a container of the same images with these class indices, (N,) int64."""
+        other = copy.copy(self)
+        other.targets = targets
+        return other
+
     def stamp(self) -> str:
         """Hash (hex) of everything that the pixels depend on: the key of what is computed from them and kept."""
         return self.fingerprint()

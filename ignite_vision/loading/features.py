@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from ignite_vision.augment import augment, draws
+from ignite_vision.augment import augment, changes_targets, draws
 from ignite_vision.data.preprocessing import center_crop, normalize
 from ignite_vision.data.splits import NAMES
 from ignite_vision.errors import UserError
+from ignite_vision.identity import describe
 from ignite_vision.loading.batches import eval_batch, in_order
 from ignite_vision.loading.cache import Shards, has_room, my_shares, with_progress
 from ignite_vision.loading.loaders import eval_loader
@@ -28,7 +29,6 @@ from ignite_vision.loading.sources import Decoded, Mapped, Resident, Views
 from ignite_vision.models.head import split_at_head
 from ignite_vision.prepare import Prepared
 from ignite_vision.randomness import Purpose, seed_everything, uniforms
-from ignite_vision.recipe import describe
 from ignite_vision.system import distributed
 from ignite_vision.system.device import autocast
 from ignite_vision.system.environment import record
@@ -60,7 +60,7 @@ class Features:
             return f"trainable is '{recipe.trainable}', not 'head'"
         if recipe.augment and recipe.views is None:
             return "the recipe augments but sets no `views`"
-        if any(getattr(operation, "targets", False) for operation in recipe.augment):
+        if changes_targets(recipe.augment):
             return "an augmentation changes the targets"
         if not all(images.stable for _, images in self.prepared.splits.items()):
             return "a custom Dataset may return different images each time"
@@ -81,8 +81,8 @@ class Features:
         shards = self._on_disk(split)
         if shards is not None and not self._still_true(split, shards):
             self.prepared.say(f"warning: cached features of {split} are not what the model computes: computed again")
-            distributed.from_first(lambda folder=shards.folder: shutil.rmtree(folder, ignore_errors=True))
-            shards = None
+            folder, shards = shards.folder, None
+            distributed.from_first(lambda: shutil.rmtree(folder, ignore_errors=True))
         if shards is None:
             shards = self._new(split)
         for todo in my_shares(shards):

@@ -49,7 +49,7 @@ class EpochRow:
     @classmethod
     def from_line(cls, line: dict[str, Any]) -> EpochRow:
         """Inverse of `to_line`; what was not finite is NaN."""
-        values = {name: math.nan if value is None else value for name, value in line.items()}
+        values: dict[str, Any] = {name: math.nan if value is None else value for name, value in line.items()}
         fields = {name: values.pop(name) for name in FIELDS}
         return cls(**fields, score=values.pop("score", DEFAULT_SCORE), recorded=values)
 

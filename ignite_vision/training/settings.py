@@ -11,9 +11,9 @@ import torch
 from ignite_vision.data.splits import content_hash, fingerprint
 from ignite_vision.data.splits_csv import resized, write_csv
 from ignite_vision.errors import UserError
+from ignite_vision.identity import fields_of
 from ignite_vision.loading.plan import Plan
 from ignite_vision.prepare import Prepared
-from ignite_vision.recipe import fields_of
 from ignite_vision.run_directory import FORMAT_VERSION
 from ignite_vision.system import distributed
 from ignite_vision.system.environment import record

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from ignite_vision import datasets
 from ignite_vision.errors import NOT_SAVED, UserError
 from ignite_vision.loading import cache
-from ignite_vision.loading.cache import SHARD_ROWS, Shards, clean, has_room, key_of_images, with_progress
+from ignite_vision.loading.cache import SHARD_ROWS, Shards, clean, has_room, with_progress
 
 
 def filled(n=2500, shape=(2, 3), dtype=torch.float32, key="k"):
@@ -74,21 +73,6 @@ def test_room_is_asked_of_the_disk_that_the_folder_will_be_on(tmp_path, monkeypa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "yet" / "there"))
     assert has_room(1)
     assert not has_room(1 << 60)
-
-
-def test_the_key_of_a_folder_changes_with_its_files(image_folder):
-    def key():
-        return key_of_images(datasets.image_folder(image_folder).train)
-
-    first = key()
-    assert key() == first
-    path = image_folder / "apple" / "00.jpg"
-    os.utime(path, (1, 1))
-    touched = key()
-    assert touched != first
-    path.write_bytes(path.read_bytes() + b"\0")
-    os.utime(path, (1, 1))
-    assert key() not in (first, touched)
 
 
 def test_progress_is_said_every_few_seconds_with_an_estimate(monkeypatch):

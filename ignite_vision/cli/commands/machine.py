@@ -8,7 +8,7 @@ import click
 @click.command()
 def doctor() -> None:
     """Show versions, device, precision, threads and memory: what a bug report needs."""
-    from ignite_vision.cli.machine import findings
+    from ignite_vision.cli.machine import doctor as findings
 
     rows = findings()
     width = max(len(subject) for subject, _ in rows)

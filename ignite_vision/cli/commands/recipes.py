@@ -22,7 +22,7 @@ def show(recipe: str) -> None:
     """Show what RECIPE says of itself and all its fields."""
     import ast
 
-    from ignite_vision.recipe import fields_of
+    from ignite_vision.identity import fields_of
 
     loaded = recipe_files.load(recipe)
     text = ast.get_docstring(ast.parse(loaded.source.read_text(encoding="utf-8")))
