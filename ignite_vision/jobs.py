@@ -23,6 +23,7 @@ from ignite_vision.inference.classifier import Classifier
 from ignite_vision.loading.batches import eval_batch
 from ignite_vision.loading.plan import Plan, choose
 from ignite_vision.models.model_file import read_header, write_model
+from ignite_vision.models.state import versioned
 from ignite_vision.prepare import Options, Prepared, Say, load_data, own_splits
 from ignite_vision.recipe import Recipe, override
 from ignite_vision.recipe_files import load_again
@@ -135,7 +136,7 @@ def outcome_of(prepared: Prepared, history: History) -> Outcome | None:
 
 def finish(run: Run) -> Outcome:
     """Publish the best epoch's weights and evaluate them on the test split, the only time that it is looked at."""
-    state = {**run.model.state_dict(), **run.best.weights}
+    state = versioned(run.model, {**run.model.state_dict(), **run.best.weights, **run.best.extra})
     run.model.load_state_dict(state)
     header = model_header(run)
     if distributed.is_first():  # first without results: a test image that cannot be read does not cost the model

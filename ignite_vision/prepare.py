@@ -20,6 +20,7 @@ from ignite_vision.data.splits_csv import apply_csv
 from ignite_vision.errors import UserError
 from ignite_vision.identity import digest
 from ignite_vision.models.head import freeze
+from ignite_vision.models.state import plain_extra
 from ignite_vision.randomness import Purpose, seed_everything
 from ignite_vision.recipe import Recipe, override
 from ignite_vision.recipe_files import LoadedRecipe
@@ -118,6 +119,7 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
     preprocessing = preprocessing_of(recipe, splits)
     seed_everything(recipe.seed, Purpose.INIT)
     model = models.build(recipe.model, len(splits.classes), recipe.weights)
+    plain_extra(model.state_dict())  # what could not be published is refused now, not after the last epoch
     if recipe.sync_bn and distributed.count() > 1:
         if device.type != "cuda":
             raise UserError("sync_bn needs GPUs", next_step="Use --set sync_bn=false, or --device cuda.")

@@ -28,6 +28,8 @@ from safetensors.torch import load_file
 
 from ignite_vision._version import __version__
 from ignite_vision.models.model_file import save_tensors
+from ignite_vision.models.state import tensors_and_extra
+from ignite_vision.models.weights import load_plain, refuse_inflated
 from ignite_vision.system import distributed
 from ignite_vision.system.files import sync
 
@@ -107,10 +109,11 @@ def clean(folder: Path) -> None:
 def _write_files(folder: Path, states: dict[str, Any]) -> None:
     best = dict(states.pop("best"))
     weights = best.pop("weights")
-    save_tensors(folder / "model.safetensors", states.pop("model"))
+    tensors, extra = tensors_and_extra(states.pop("model"))
+    save_tensors(folder / "model.safetensors", tensors)
     if weights:
         save_tensors(folder / "best.safetensors", weights)
-    torch.save({**states, "best": best}, str(folder / "train.pt"))
+    torch.save({**states, "best": best, "model_extra": extra}, str(folder / "train.pt"))
 
 
 def _seal(path: Path) -> dict[str, Any]:
@@ -183,22 +186,12 @@ def steps(folder: Path) -> list[Path]:
 
 def read_states(path: Path) -> dict[str, Any]:
     """Return the state dicts of a checkpoint that verified. ValueError for what is not plain data."""
-    try:  # weights_only, always explicit: an environment variable can turn the default off
-        states = torch.load(path / "train.pt", map_location="cpu", weights_only=True)
+    try:
+        states = dict(load_plain(path / "train.pt"))
     except pickle.UnpicklingError as error:
         raise ValueError("train.pt holds more than tensors and plain values") from error
-    states["model"] = load_file(path / "model.safetensors")
+    states["model"] = {**load_file(path / "model.safetensors"), **states.pop("model_extra", {})}
     best = path / "best.safetensors"
     states["best"]["weights"] = load_file(best) if best.exists() else {}
     refuse_inflated(states)
     return states
-
-
-def refuse_inflated(state: Any) -> None:
-    """Raise ValueError for a tensor whose strides repeat its storage: 1 kB on disk could ask for terabytes."""
-    if isinstance(state, torch.Tensor):
-        if state.numel() * state.element_size() > state.untyped_storage().nbytes():
-            raise ValueError(f"a tensor of shape {tuple(state.shape)} on {state.untyped_storage().nbytes()} bytes")
-    elif isinstance(state, Mapping | list | tuple):
-        for value in state.values() if isinstance(state, Mapping) else state:
-            refuse_inflated(value)

@@ -20,7 +20,7 @@ from ignite_vision.loading.plan import Plan
 from ignite_vision.models.head import keep_frozen
 from ignite_vision.prepare import Prepared
 from ignite_vision.randomness import Purpose, seed_everything
-from ignite_vision.recipe import optimizer_class
+from ignite_vision.recipe import optimizer_class, refuse_unusable
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
 from ignite_vision.system.device import autocast
@@ -36,7 +36,9 @@ def make_optimizer(prepared: Prepared) -> torch.optim.Optimizer:
     recipe = prepared.recipe
     parameters = [p for p in prepared.model.parameters() if p.requires_grad]
     if callable(recipe.optimizer):
-        return recipe.optimizer(parameters, recipe.lr)
+        optimizer = recipe.optimizer(parameters, recipe.lr)
+        refuse_unusable(type(optimizer))
+        return optimizer
     make = optimizer_class(recipe.optimizer)
     options: dict[str, Any] = {"lr": recipe.lr}
     options |= {"fused": True} if "fused" in make.__init__.__code__.co_varnames else {}

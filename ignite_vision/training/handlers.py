@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import math
 import sys
@@ -16,6 +17,7 @@ from ignite.handlers import EarlyStopping, ParamScheduler, ProgressBar
 
 from ignite_vision.errors import UserError
 from ignite_vision.models.head import state_that_changes
+from ignite_vision.models.state import tensors_and_extra
 from ignite_vision.system import distributed
 from ignite_vision.system.files import append_line
 from ignite_vision.training.engines import not_finite
@@ -116,7 +118,9 @@ def keep_best(run: Run, validation: Validation) -> None:
     def compare(trainer: Engine) -> None:
         if validation.rank > run.best.score:
             weights = {k: v.detach().clone() for k, v in state_that_changes(run.model, run.frozen).items()}
-            run.best.load_state_dict({"epoch": trainer.state.epoch, "score": validation.rank, "weights": weights})
+            extra = copy.deepcopy(tensors_and_extra(run.model.state_dict())[1])
+            state = {"epoch": trainer.state.epoch, "score": validation.rank, "weights": weights, "extra": extra}
+            run.best.load_state_dict(state)
 
 
 def stop_early(run: Run, validation: Validation) -> None:

@@ -11,6 +11,7 @@ from ignite.metrics import Metric
 from safetensors import SafetensorError
 
 from ignite_vision.errors import DAMAGED, UserError
+from ignite_vision.models.state import versioned
 from ignite_vision.system import distributed
 from ignite_vision.training.checkpoint import Damaged, clean, read_states, steps, verify
 from ignite_vision.training.handlers import fast_forward
@@ -41,6 +42,7 @@ def restore(run: Run, own: OwnHandlers) -> None:
             del states["scheduler"], objects["scheduler"]
         for name in [name for name, held in objects.items() if isinstance(held, Metric) and not _fits(states[name])]:
             del states[name], objects[name]
+        states["model"] = versioned(run.model, states["model"])
         Checkpoint.load_objects(to_load=objects, checkpoint=states)
     except MISFITS as error:
         raise misfit(path, error) from error

@@ -13,7 +13,7 @@ from ignite.handlers import Checkpoint
 
 from ignite_vision.errors import NOT_SAVED, UserError
 from ignite_vision.loading.plan import Plan
-from ignite_vision.models.head import state_that_changes
+from ignite_vision.models.state import all_finite
 from ignite_vision.prepare import Prepared
 from ignite_vision.system import distributed
 from ignite_vision.system.environment import record
@@ -92,8 +92,7 @@ class Saver:
         """Save now. UserError: not finite (exit 2), or the disk does not take it (exit 4); the one before stays."""
         if self.saved == self.step_name:
             return
-        changing = state_that_changes(self.prepared.model, self.prepared.frozen)
-        if not all(tensor.isfinite().all() for tensor in changing.values()):
+        if not all_finite(self.prepared.model):
             where = f"iteration {self.trainer.state.iteration} or before"
             raise not_finite(where, self.optimizer, self.prepared.directory)
         begin = time.monotonic()

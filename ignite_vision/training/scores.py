@@ -71,16 +71,18 @@ def rank(score: str, value: float, loss: float, n: int) -> float:
 
 @dataclasses.dataclass
 class Best:
-    """The best epoch so far, by validation: its rank and the tensors that training changes."""
+    """The best epoch so far, by validation: its rank, the tensors that training changes, the model's extra state."""
 
     epoch: int = 0
     score: float = float("-inf")
     weights: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, for a checkpoint."""
-        return {"epoch": self.epoch, "score": self.score, "weights": self.weights}
+        return {"epoch": self.epoch, "score": self.score, "weights": self.weights, "extra": self.extra}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a checkpoint's best epoch."""
         self.epoch, self.score, self.weights = state["epoch"], state["score"], state["weights"]
+        self.extra = state["extra"]

@@ -82,9 +82,12 @@ def _refuse_changed_data(prepared: Prepared, before: dict[str, Any]) -> None:
 
 
 def changed_sources(prepared: Prepared, settings: dict[str, Any]) -> list[str]:
-    """Files of the recipe whose code is not what it was when the run began: the same fields may do something else."""
+    """Files of the recipe whose code is not what it was when the run began: the same fields may do something else.
+
+    A new file does not count: another recipe of the same folder may have brought it into this process.
+    """
     old, new = settings["sources"], prepared.loaded.sources()
-    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return sorted(name for name in old if old[name] != new.get(name))
 
 
 def changed_environment(
