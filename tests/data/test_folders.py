@@ -202,9 +202,6 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path):
     assert message.startswith("cannot read the folder: Permission denied") and "dog" in message
 
 
-# run directories
-
-
 def write_run(folder, *files):
     for name in files or ("run.json", ".lock", "splits.csv"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -256,9 +253,6 @@ def test_a_class_called_runs_with_images_of_its_own_stays_a_class(tmp_path):
     write(tmp_path, "runs/1.png", "walks/1.png")
     write_run(tmp_path / "runs" / "a-123456")
     assert ids(image_folder(tmp_path).train) == ["runs/1.png", "walks/1.png"]
-
-
-# notes
 
 
 def only_note(root):
