@@ -52,9 +52,10 @@ def caltech256(root: Path) -> Splits:
     folder = _caltech256_folder(root) or root
     names = folders.class_names(folder)
     classes = [name.split(b".", 1)[-1] for name in names]  # 001.ak47 -> ak47
-    files = folders.files_by_class(folder, folder, names)
+    passed = folders.PassedOver()
+    files = folders.files_by_class(folder, folder, names, passed)
     folders.refuse_empty(folder, names, files)
-    return _file_splits(folder, classes, train=files)
+    return _file_splits(folder, classes, passed.notes(), train=files)
 
 
 def _caltech256_folder(root: Path) -> Path | None:
@@ -67,22 +68,25 @@ def image_folder(root: Path) -> Splits:
     """Any images in class folders: ROOT/CLASS/image.jpg, or ROOT/train/CLASS/image.jpg with val/ and test/.
 
     The classes of train, sorted, hold for val and test too. Images may lie deeper in a class's folder.
-    UserError, with what to do, for a folder that is laid out otherwise.
+    UserError, with what to do, for a folder that is laid out otherwise; the Splits' notes say what is not read.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise UserError("not a folder" if root.exists() else "no such folder", root, "Look at --data.")
-    levels = folders.levels(root) or {"train": root}
+    folders.refuse_no_folder(root)
+    levels = folders.levels(root)
+    notes = folders.notes_on_levels(root, levels) if levels else ()
+    levels = levels or {"train": root}
     classes = folders.class_names(levels["train"])
-    parts = {name: folders.files_by_class(root, folder, classes) for name, folder in levels.items()}
+    folders.refuse_level_too_high(levels["train"], classes)
+    passed = folders.PassedOver()
+    parts = {name: folders.files_by_class(root, folder, classes, passed) for name, folder in levels.items()}
     folders.refuse_empty(levels["train"], classes, parts["train"])
-    return _file_splits(root, classes, **parts)
+    return _file_splits(root, classes, notes + passed.notes(), **parts)
 
 
-def _file_splits(root: Path, classes: list[bytes], **parts: list[list[bytes]]) -> Splits:
+def _file_splits(root: Path, classes: list[bytes], notes: tuple[str, ...], **parts: list[list[bytes]]) -> Splits:
     """Splits of files. parts: split -> for each class, paths below root."""
     images: dict[str, Any] = {name: ImageFiles(root, *_flat(files)) for name, files in parts.items()}
-    return Splits(classes=tuple(os.fsdecode(name) for name in classes), **images)
+    return Splits(classes=tuple(os.fsdecode(name) for name in classes), notes=notes, **images)
 
 
 def _flat(files: list[list[bytes]]) -> tuple[list[bytes], list[int]]:

@@ -7,7 +7,6 @@ error, not half a picture.
 from __future__ import annotations
 
 import ctypes
-import functools
 import io
 import mmap
 import os
@@ -53,6 +52,7 @@ AS_STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda upright: np.rot90(upright, -1),
 }
 LYING = (5, 6, 7, 8)  # orientations whose width is the stored height
+_LOCKS: dict[int, threading.Lock] = {}  # by process: a forked worker may inherit one that nobody will open
 
 
 def read_image(path: Path | str) -> torch.Tensor:
@@ -86,15 +86,10 @@ def _in_turn(pixels: int, decode: Callable[[T], torch.Tensor], source: T) -> tor
     """Decode; a large image alone, whatever the number of threads, and leave nothing of it on the heap."""
     if pixels <= LARGE:
         return decode(source)
-    with _one_at_a_time(os.getpid()):
+    with _LOCKS.setdefault(os.getpid(), threading.Lock()):
         image = _outside_the_heap(decode(source))
         _trim_heap()
         return image
-
-
-@functools.cache
-def _one_at_a_time(process: int) -> threading.Lock:  # noqa: ARG001  (a forked worker may not inherit a closed lock)
-    return threading.Lock()
 
 
 def _outside_the_heap(image: torch.Tensor) -> torch.Tensor:

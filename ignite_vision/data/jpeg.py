@@ -1,4 +1,4 @@
-"""JPEGs: which of them every decoder reads alike, told from the header; and the decoders.
+"""JPEGs: which of them every decoder reads alike, as its header says; and the decoders.
 
 The header is followed here since Pillow takes ten times as long: 100 us, a third of what decoding a small photograph
 takes.

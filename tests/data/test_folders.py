@@ -202,6 +202,176 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path):
     assert message.startswith("cannot read the folder: Permission denied") and "dog" in message
 
 
+def write_run(folder, *files):
+    for name in files or ("run.json", ".lock", "splits.csv"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("")
+    write(folder, "heat_maps/cat.png")
+
+
+@pytest.mark.parametrize(
+    "files", [("run.json", ".lock"), ("run.json", "splits.csv"), ("run.json", "splits.csv", ".lock")]
+)
+def test_runs_among_the_photographs_are_no_class(tmp_path, files):
+    write(tmp_path, "cat/1.png", "dog/1.png")
+    write_run(tmp_path / "runs" / "folder-3fa9c1", *files)
+    (tmp_path / "runs" / ".hidden").write_text("")
+    (tmp_path / "runs" / "notes.txt").write_text("")
+    splits = image_folder(tmp_path)
+    assert splits.classes == ("cat", "dog") and len(splits.train) == 2 and splits.notes == ()
+    assert is_class_folders(tmp_path)
+
+
+def test_a_run_that_was_killed_as_it_began_is_no_class(tmp_path):
+    write(tmp_path, "cat/1.png", "dog/1.png")
+    (tmp_path / "runs" / "folder-3fa9c1").mkdir(parents=True)
+    (tmp_path / "runs" / "folder-3fa9c1" / ".lock").write_text("")
+    assert image_folder(tmp_path).classes == ("cat", "dog")
+
+
+def test_a_run_directory_is_passed_over_at_any_depth(tmp_path):
+    write(tmp_path, "cat/1.png", "dog/more/1.png")
+    write_run(tmp_path / "cat" / "runs" / "a-123456")
+    write_run(tmp_path / "dog" / "more" / "b-123456")
+    write_run(tmp_path / "c-123456")
+    assert ids(image_folder(tmp_path).train) == ["cat/1.png", "dog/more/1.png"]
+    (tmp_path / "train").mkdir()
+    for name in ("cat", "dog"):
+        (tmp_path / name).rename(tmp_path / "train" / name)
+    write(tmp_path, "test/cat/1.png")
+    write_run(tmp_path / "test" / "d-123456")
+    splits = image_folder(tmp_path)
+    assert splits.classes == ("cat", "dog") and len(splits.test) == 1 and splits.notes == ()
+
+
+def test_a_folder_of_nothing_but_runs_has_no_classes(tmp_path):
+    write_run(tmp_path / "runs" / "a-123456")
+    assert not is_class_folders(tmp_path) and refused(tmp_path).startswith("no class folders and no images")
+
+
+def test_a_class_called_runs_with_images_of_its_own_stays_a_class(tmp_path):
+    write(tmp_path, "runs/1.png", "walks/1.png")
+    write_run(tmp_path / "runs" / "a-123456")
+    assert ids(image_folder(tmp_path).train) == ["runs/1.png", "walks/1.png"]
+
+
+def only_note(root):
+    (note,) = image_folder(root).notes
+    return note
+
+
+def test_ordinary_folders_have_no_notes(tmp_path):
+    assert image_folder(write(tmp_path / "a", "cat/1.png", "dog/1.png")).notes == ()
+    write(tmp_path / "b", "training/cat/1.png", "training/dog/1.png", "valid/cat/1.png", "test/dog/1.png")
+    (tmp_path / "b" / "labels").mkdir()
+    assert image_folder(tmp_path / "b").notes == ()
+
+
+def test_images_of_formats_that_are_not_read_are_counted(tmp_path):
+    write(tmp_path, "cat/1.png", "dog/1.png", "cat/2.HEIC", "cat/deeper/3.heic", "dog/4.avif", "dog/5.jxl")
+    assert only_note(tmp_path).startswith("images of formats that are not read: 1 .avif, 2 .heic, 1 .jxl. Convert")
+
+
+@posix_only
+def test_links_that_lead_nowhere_are_passed_over_and_said(tmp_path):
+    write(tmp_path, "cat/1.png", "dog/1.png")
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "cat" / "self.png").symlink_to("self.png")
+    (tmp_path / "dog" / "gone.png").symlink_to("nowhere")
+    splits = image_folder(tmp_path)
+    assert splits.classes == ("cat", "dog") and len(splits.train) == 2
+    assert splits.notes == (f"links that cannot be followed: 3, the first '{tmp_path}/cat/self.png'",)
+    assert is_class_folders(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("mode", [0o000, 0o600, 0o300])
+def test_links_into_folders_without_permission_are_passed_over_and_said(tmp_path, mode):
+    write(tmp_path, "data/cat/1.png", "data/dog/1.png", "secret/owl/1.png")
+    (tmp_path / "data" / "owl").symlink_to("../secret/owl")
+    (tmp_path / "data" / "cat" / "2.png").symlink_to("../../secret/owl/1.png")
+    (tmp_path / "data" / "all").symlink_to("../secret")
+    (tmp_path / "secret").chmod(mode)
+    try:
+        splits = image_folder(tmp_path / "data")
+    finally:
+        (tmp_path / "secret").chmod(0o700)
+    assert {"cat", "dog"} <= set(splits.classes) and "all" not in splits.classes
+    assert splits.notes[0].startswith("links that cannot be followed: ")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_below_one_that_may_not_be_read_is_no_traceback(tmp_path):
+    write(tmp_path, "home/photos/cat/1.png")
+    (tmp_path / "home").chmod(0)
+    try:
+        assert not is_class_folders(tmp_path / "home" / "photos")
+        assert refused(tmp_path / "home" / "photos").startswith("cannot read the folder: Permission denied")
+    finally:
+        (tmp_path / "home").chmod(0o700)
+
+
+@pytest.mark.parametrize("beside", [("bus/1.png",), ("dev/cat/1.png", "holdout/9.png")])
+def test_what_lies_beside_the_splits_and_is_not_read_is_said(tmp_path, beside):
+    write(tmp_path, "train/cat/1.png", "train/dog/1.png", *beside)
+    names = ", ".join(f"'{name.split('/')[0]}'" for name in beside)
+    assert only_note(tmp_path).startswith(f"not read, since they lie beside 'train': {names}. A split is called train,")
+
+
+def test_of_many_folders_that_are_not_read_three_are_named(tmp_path):
+    write(tmp_path, "train/cat/1.png", "train/dog/1.png", *(f"{name}/1.png" for name in "abcde"))
+    assert "'a', 'b', 'c' and 2 more" in only_note(tmp_path)
+
+
+def test_a_split_in_other_letters_is_said(tmp_path):
+    write(tmp_path, "Train/cat/1.png", "Train/dog/1.png", "test/cat/1.png")
+    assert only_note(tmp_path) == "'Train' is read as the split train"
+
+
+def test_train_in_two_spellings_is_refused(tmp_path):
+    write(tmp_path, "train/cat/1.png", "train/dog/1.png", "Train/cat/2.png")
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("the file system does not know lower case from upper case")
+    assert refused(tmp_path).startswith("both 'Train' and 'train'")
+
+
+@posix_only
+def test_a_test_split_that_is_a_link_to_another_split_is_said(tmp_path):
+    write(tmp_path, "train/cat/1.png", "train/dog/1.png", "val/cat/1.png")
+    (tmp_path / "test").symlink_to("val")
+    assert only_note(tmp_path) == "'val' and 'test' are the same folder: these splits hold the same images"
+
+
+# a level too high
+
+
+def test_domains_that_hold_the_same_classes_are_asked_about(tmp_path):
+    write(tmp_path, *(f"{domain}/{name}/1.png" for domain in ("amazon", "dslr", "webcam") for name in ("bike", "mug")))
+    message = refused(tmp_path)
+    assert message.startswith("each of 'amazon', 'dslr', 'webcam' holds the same folders: 'bike', 'mug'")
+    assert f"use --data {tmp_path}/amazon." in message
+    (tmp_path / ".classes").write_text("")
+    assert image_folder(tmp_path).classes == ("amazon", "dslr", "webcam")
+
+
+def test_splits_inside_of_each_class_are_asked_about(tmp_path):
+    write(tmp_path, *(f"{name}/{split}/1.png" for name in ("cat", "dog") for split in ("train", "test")))
+    assert f"use {tmp_path}/train/CLASS/image.jpg" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("cat/a/1.png", "cat/b/1.png", "dog/a/1.png"),
+        ("cat/images/1.png", "dog/images/1.png"),
+        ("cat/a/1.png", "cat/b/1.png", "cat/1.png", "dog/a/1.png", "dog/b/1.png"),
+    ],
+    ids=["other folders", "one folder each", "images beside"],
+)
+def test_folders_within_classes_are_no_reason_to_ask_otherwise(tmp_path, names):
+    assert image_folder(write(tmp_path, *names)).classes == ("cat", "dog")
+
+
 # is_class_folders
 
 

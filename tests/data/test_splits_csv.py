@@ -9,7 +9,7 @@ from PIL import Image
 
 from ignite_vision.data.containers import ArrayImages, ImageFiles
 from ignite_vision.data.splits import Splits, cut, fingerprint
-from ignite_vision.data.splits_csv import apply_csv, write_csv
+from ignite_vision.data.splits_csv import apply_csv, resized, write_csv
 from ignite_vision.errors import UserError
 
 CLASSES = ("cat", "dog", "owl")
@@ -99,3 +99,23 @@ def test_two_images_of_one_name_are_refused_before_anything_is_written(tmp_path)
     with pytest.raises(UserError, match="two images are called 'train:"):
         write_csv(parts, tmp_path / "splits.csv")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a\rb", "a\nb", "a\r\nb", 'a"b,c', "a\x1bb\x85c", " a "])
+def test_hostile_class_names_keep_a_row_for_each_image(tmp_path, name):
+    given = Splits(pool(), classes=(name, "dog", "owl"))
+    parts = cut(given, 0.1, 0.125, split_seed=0)
+    write_csv(parts, tmp_path / "splits.csv")
+    with (tmp_path / "splits.csv").open(encoding="utf-8", newline="") as file:
+        assert [len(row) for row in csv.reader(file)] == [4] * 73
+    assert fingerprint(apply_csv(given, tmp_path / "splits.csv")) == fingerprint(parts)
+
+
+def test_a_file_of_another_size_is_named_with_both_sizes(tmp_path):
+    given = files_of(tmp_path / "data", ["a.png", "b.png"])
+    write_csv(cut(given, 0, 0, 0), tmp_path / "splits.csv")
+    assert resized(given, tmp_path / "splits.csv") == []
+    before = (tmp_path / "data" / "b.png").stat().st_size
+    (tmp_path / "data" / "b.png").write_bytes(bytes(1234))
+    assert resized(given, tmp_path / "splits.csv") == [f"'b.png': {before} -> 1,234 bytes"]
+    assert resized(splits(), tmp_path / "splits.csv") == []
