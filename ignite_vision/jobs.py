@@ -220,6 +220,8 @@ def evaluate_run(directory: RunDirectory, split: str, options: Options, say: Say
         raise UserError("model.safetensors has other classes than the run", directory.model, hint, code=DAMAGED)
     folder = data_of(settings, options)
     given, _ = load_data(recipe, folder)
+    for line in given.notes:
+        say(f"warning: {line}")
     own = own_splits(given, directory, settings)
     if own is None and options.data is None:
         raise changed_data(given, directory, folder)

@@ -101,6 +101,8 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
     device = pick_device(options.device, say)
     data = data_folder(loaded, recipe, options)
     given, data_name = load_data(recipe, data)
+    for note in given.notes:
+        say(f"warning: {note}")
     weights = models.weights_content(recipe.model, recipe.weights)
     if options.out is not None:
         directory = RunDirectory(options.out)
@@ -255,19 +257,21 @@ def data_folder(loaded: LoadedRecipe, recipe: Recipe, options: Options) -> Path:
 
 def data_set_name(recipe: Recipe) -> str:
     """Name of the data set's folder: that of the function, or of the torchvision class it stands for."""
-    data = recipe.data
-    if isinstance(data, functools.partial):
-        return str(data.args[0]).lower() if data.args else data.func.__name__
-    return getattr(data, "__name__", type(data).__name__)
+    function = getattr(recipe.data, "func", recipe.data)  # of a functools.partial
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def load_data(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
     """(splits before they are cut, the data's name). A folder of plain class folders serves any built-in recipe."""
     ours = getattr(getattr(recipe.data, "func", recipe.data), "__module__", "") == datasets.__name__
     official = folder.name == CALTECH_FOLDER  # class folders, too, but "027.calculator" is the class "calculator"
-    if ours and not official and folder.is_dir() and datasets.is_class_folders(folder):
+    if ours and not official and datasets.is_class_folders(folder):
         return datasets.image_folder(folder), folder.name
-    given = recipe.data(folder)
+    try:
+        given = recipe.data(folder)
+    except OSError as error:
+        reason = f"cannot read the data: {error.strerror or error}"
+        raise UserError(reason, error.filename or folder, "Make it readable, or pass --data.") from error
     if not isinstance(given, Splits):
         raise UserError(f"the recipe's data function returned {type(given).__name__}, not Splits", folder)
     return given, data_set_name(recipe)

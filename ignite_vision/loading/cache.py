@@ -28,6 +28,7 @@ from ignite_vision.system.files import cache_home, write_atomically
 
 T = TypeVar("T")
 
+MAKING = 2  # counted up when the reader, the canvas or the network's use gives other rows of the same key
 SHARD_ROWS = 256  # about: few enough that several processes have something to share
 SLACK = 1.1  # free disk space wanted, as a multiple of what is to be written
 ABANDONED = 3600.0  # seconds since a file was last written to
@@ -149,7 +150,7 @@ def my_shares(shards: Shards) -> Iterator[list[int]]:
 
 def folder_of(kind: str, key: Any) -> Path:
     """Folder of the rows that are a function of `key`."""
-    text = json.dumps(key, sort_keys=True)
+    text = json.dumps([MAKING, key], sort_keys=True)
     return cache_home() / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

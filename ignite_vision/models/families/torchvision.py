@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import sys
 from http.client import HTTPException
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 from torchvision import models as zoo
 
+from ignite_vision.data.downloads import TIMEOUT, socket_timeout
 from ignite_vision.data.preprocessing import Preprocessing, from_weights
 from ignite_vision.errors import UserError, did_you_mean
 from ignite_vision.models.families.family import Family, InputSpec
@@ -26,7 +26,6 @@ FIXED = ("maxvit", "vit")  # built for one size
 AUXILIARY = ("googlenet", "inception_v3")  # with further heads, used in training alone; ours are built without
 # Where a file of weights is not recognised by its name, torchvision's first weights say how its kind preprocesses.
 FIRST_WEIGHTS = "IMAGENET1K_V1"
-DOWNLOAD_TIMEOUT = 30  # seconds without an answer
 
 
 def names() -> list[str]:
@@ -109,13 +108,12 @@ def _download(weights: Any) -> dict[str, torch.Tensor]:
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     if not file.exists():
         published_hash = re.search(r"-([0-9a-f]{8,})\.", file.name)
-        timeout = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(
-                weights.url, str(file), published_hash and published_hash[1], progress=sys.stderr.isatty()
-            )
+            with socket_timeout(TIMEOUT):
+                torch.hub.download_url_to_file(
+                    weights.url, str(file), published_hash and published_hash[1], progress=sys.stderr.isatty()
+                )
         except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash differs
             reason = getattr(error, "reason", None) or error
             raise UserError(
@@ -124,8 +122,6 @@ def _download(weights: Any) -> dict[str, torch.Tensor]:
                 f"Fetch that file ({weights.meta['_file_size']:,.0f} MB) elsewhere and put it into {file.parent}, "
                 "or use --set weights=PATH or --set weights=none.",
             ) from error
-        finally:
-            socket.setdefaulttimeout(timeout)
     return read_state_dict(file)
 
 
