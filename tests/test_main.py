@@ -96,7 +96,7 @@ def test_a_recipe_that_exits_with_a_text_is_exit_code_1(tmp_path):
 # Becomes a user who is not root, to whom nothing is forbidden, and then the program.
 AS_A_USER = (
     "import os, sys\n"
-    "if os.getuid() == 0:\n    os.setgroups([])\n    os.setresuid(65534, 65534, 65534)\n"
+    "if os.getuid() == 0:\n    os.setresuid(65534, 65534, 65534)\n"
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
 
