@@ -13,6 +13,7 @@ import os
 import socket
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,12 @@ from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.system import distributed
 from ignite_vision.system.process import tune_processor
-from ignite_vision.system.signals import StopFlag
 from ignite_vision.training import saving
 from ignite_vision.training.engines import forward_in, prepare_training
-from ignite_vision.training.handlers import Validation, count_training
-from ignite_vision.training.run import build
+from ignite_vision.training.handlers import count_training
+from ignite_vision.training.run import Run, build
 from ignite_vision.training.saving import save_checkpoints
-from ignite_vision.training.stopping import watch
+from ignite_vision.training.stopping import stop_flag
 
 MODEL, SIDE = os.environ.get("MODEL", "densenet121"), int(os.environ.get("SIDE", "160"))  # pixels
 BATCH = 32
@@ -67,12 +67,11 @@ def seconds(number: int, count: int, batch: int, port: int, scratch: str, togeth
     run = build(prepared, choose(prepared))
     count_training(run)
     save_checkpoints(run.saver)
-    watch(run, StopFlag(lambda signal: distributed.largest(signal)[0]), Validation())
     ours, bare = [], []
     step = bare_step(run)
     for round_number in range(ROUNDS + 1):
         pair = []
-        for work in (lambda: run.trainer.run(run.loaders.train, max_epochs=1, epoch_length=ITERATIONS), step):
+        for work in (partial(watched, run), step):
             together.wait()
             begin = time.perf_counter()
             work()
@@ -84,6 +83,12 @@ def seconds(number: int, count: int, batch: int, port: int, scratch: str, togeth
     if port:
         distributed.part()
     answers.put((number, ours, bare))
+
+
+def watched(run: Run) -> None:
+    """Train ITERATIONS iterations, with signals looked for as the command does."""
+    with stop_flag(run).watching(run.trainer):
+        run.trainer.run(run.loaders.train, max_epochs=1, epoch_length=ITERATIONS)
 
 
 def bare_step(run: Any) -> Any:

@@ -59,7 +59,7 @@ class Before:
 
 def train_and_evaluate(prepared: Prepared, announce: Callable[[Plan], None]) -> Outcome:
     """Train to the end and evaluate the best epoch on the test split. announce: called before anything is computed."""
-    with prepared.directory.claimed():
+    with prepared.directory.claimed(prepared.say):
         agree_on_data(prepared)
         before = distributed.from_first(lambda: take_up(prepared))
         if before.outcome is not None:

@@ -7,18 +7,13 @@ import dataclasses
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.system import distributed
-from ignite_vision.system.files import write_atomically
-
-try:
-    import fcntl
-except ImportError:  # not on Windows: there, nothing keeps two runs out of one directory
-    fcntl = None  # type: ignore[assignment]
+from ignite_vision.system.files import lock_file, write_atomically
 
 FORMAT_VERSION = 2  # of run.json; 1 told recipes apart by all their fields, and has no sources
 BEGINNINGS = {".lock", "recipe.py", ".splits.csv.tmp", "splits.csv", ".run.json.tmp"}  # until run.json is there
@@ -138,12 +133,10 @@ class RunDirectory:
             raise UserError(f"cannot read metrics.json: {error}", self.metrics, hint, code=DAMAGED) from error
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[None]:
+    def claimed(self, say: Callable[[str], None] = print) -> Iterator[None]:
         """Create the folder, or take it up again, and hold it within this context; only process 0 does.
 
-        UserError if it is no run's, is in use or cannot be written. The lock is lockf's: it dies with its process,
-        and forked loader workers do not inherit it (flock's they would, and a restart after kill -9 would be refused
-        for seconds).
+        UserError if it is no run's, is in use or cannot be written. say: called where nothing can hold it.
         """
         if not distributed.is_first():
             yield
@@ -156,14 +149,15 @@ class RunDirectory:
             reason = f"cannot write the run directory: {error.strerror}"
             raise UserError(reason, self.path, "Choose another --out.") from error
         with lock:
-            if fcntl is not None:
-                try:
-                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    lock.seek(0)
-                    hint = "Wait for it, or choose another --out."
-                    raise UserError(f"in use by {lock.read().strip()}", self.path, hint) from None
+            try:
+                free = lock_file(lock)
+            except OSError as error:
+                say(f"warning: this file system has no locks ({error.strerror}): start {self.path} only once")
+                free = True
             lock.seek(0)
+            if not free:
+                hint = "Wait for it, or choose another --out."
+                raise UserError(f"in use by {lock.read().strip()}", self.path, hint)
             lock.truncate()
             lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
             lock.flush()

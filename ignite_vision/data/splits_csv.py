@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from ignite_vision.data.containers import Container
 from ignite_vision.data.splits import NAMES, Splits, repeated
 from ignite_vision.errors import UserError
+from ignite_vision.system.files import replacing
 
 HEADER = ("path", "class", "split", "bytes")
 
@@ -30,15 +30,12 @@ def write_csv(splits: Splits, path: Path) -> None:
         raise UserError(f"two images are called '{twice}'", next_step="Give each ArrayImages its own name.")
     # unquoted before Python 3.13, and read as the row's end
     bare = any("\r" in "".join(key) for key in _all_named(splits))
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        quoting: Any = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
-        writer = csv.writer(file, lineterminator="\n", quoting=quoting)
-        writer.writerow(HEADER)
-        writer.writerows(_rows(splits))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    quoting: Any = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
+    with replacing(path) as temporary:
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n", quoting=quoting)
+            writer.writerow(HEADER)
+            writer.writerows(_rows(splits))
 
 
 def _all_named(splits: Splits) -> Iterator[tuple[str, str]]:

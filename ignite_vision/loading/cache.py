@@ -24,7 +24,7 @@ import torch
 
 from ignite_vision.errors import NOT_SAVED, UserError
 from ignite_vision.system import distributed
-from ignite_vision.system.files import cache_home, write_atomically
+from ignite_vision.system.files import cache_home, replacing, write_atomically
 
 T = TypeVar("T")
 
@@ -82,22 +82,18 @@ class Shards:
     def write(self, k: int, rows: torch.Tensor) -> None:
         """Write file k in one step. UserError (exit 4) when the disk does not take it."""
         mark = f"{distributed.rank()}.{os.getpid()}"  # processes of several machines may have the same id
-        temporary = self.path(k).with_name(f".{k:05}.{mark}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "key.json").exists():
                 dtype = str(self.dtype).removeprefix("torch.")
                 facts = {"shape": self.shape, "dtype": dtype, "batch": self.batch, "key": self.key}
                 write_atomically(self.folder / "key.json", json.dumps(facts, indent=1) + "\n", f".{mark}")
-            rows.contiguous().view(torch.uint8).numpy().tofile(temporary)
-            temporary.replace(self.path(k))
+            with replacing(self.path(k), f".{mark}") as temporary:
+                rows.contiguous().view(torch.uint8).numpy().tofile(temporary)
         except OSError as error:
             hint = "Free some space, set XDG_CACHE_HOME to another disk, or use --set cache=none."
             reason = error.strerror or str(error)
             raise UserError(f"cannot write the cache: {reason}", self.folder, hint, code=NOT_SAVED) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
 
     def file(self, k: int) -> torch.Tensor:
         """File k as a tensor (rows, *shape) over its memory map: nothing is read before it is used."""

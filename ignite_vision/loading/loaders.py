@@ -26,9 +26,10 @@ from ignite_vision.loading.batches import (
     train_batch,
 )
 from ignite_vision.loading.sources import Request, Source
-from ignite_vision.loading.workers import WorkerKilled, begin_worker, kill_workers, workers_for
+from ignite_vision.loading.workers import WorkerKilled, begin_worker, workers_for
 from ignite_vision.prepare import Prepared, Reading
 from ignite_vision.system import distributed
+from ignite_vision.system.process import kill_children
 
 
 class Loader(DataLoader[Batch]):
@@ -113,7 +114,7 @@ def eval_loader(
 def make_loader(batches: Dataset[Any], order: Sampler[Request] | list[Request], workers: int, pin: bool) -> Loader:
     """batch_size=None: a request is one item, so a worker builds the whole batch at once."""
     if workers:
-        atexit.register(kill_workers)
+        atexit.register(kill_children)
     return Loader(
         batches,
         sampler=order,

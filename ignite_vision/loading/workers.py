@@ -14,6 +14,7 @@ from ignite_vision.loading.sources import Source
 from ignite_vision.prepare import Reading
 from ignite_vision.system import distributed
 from ignite_vision.system.memory import SHARED_MEMORY, free_shared_memory
+from ignite_vision.system.signals import ignore_signals
 
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
 PREFETCH = 2  # batches that each worker prepares ahead: torch's default
@@ -44,16 +45,9 @@ def workers_for(source: Source, batch: int, canvas: Canvas, reading: Reading) ->
 
 def begin_worker(_worker: int) -> None:
     """Leave signals to the main process, which saves first, and end when it ends: torch looks for that every 5 s."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ignore_signals()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         parent = multiprocessing.parent_process()
         if multiprocessing.get_start_method() == "fork" and parent is not None and os.getppid() != parent.pid:
             os._exit(1)  # it ended before this line
-
-
-def kill_workers() -> None:
-    """End every child at exit: Python would wait for ever for one that ignores SIGTERM."""
-    for child in multiprocessing.active_children():
-        child.kill()

@@ -27,7 +27,7 @@ from ignite_vision.models.header import check_header
 from ignite_vision.models.meta import WithoutMemory, answer_shape
 from ignite_vision.models.named import build_architecture
 from ignite_vision.models.state import all_finite, plain_extra, tensors_and_extra, versioned, weights_hash
-from ignite_vision.system.files import sync
+from ignite_vision.system.files import replacing
 
 FORMAT_VERSION = 1
 KEY = "ignite_vision"
@@ -53,10 +53,8 @@ def write_model(path: Path, state: Mapping[str, Any], header: Mapping[str, Any])
     if extra:
         values["extra_state"] = extra
     values["header_sha256"] = _seal(values)
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_tensors(temporary, tensors, {KEY: json.dumps(values)})
-    sync(temporary)  # metrics.json, which says that the run is finished, must not survive a power cut alone
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_tensors(temporary, tensors, {KEY: json.dumps(values)})
     return digest
 
 

@@ -130,14 +130,19 @@ class StopFlag:
         """Within, a run of this engine is left with Stopped once a signal has come, where nothing is half done.
 
         That is after every `every`-th iteration and all handlers attached so far; or PATIENCE seconds after the
-        signal while a batch is waited for (a disk that hangs). To be entered after the recipe's handlers are attached.
+        signal while a batch is waited for (a disk that hangs). Not where a handler has terminated the engine: it ends
+        by itself. To be entered after the recipe's handlers are attached.
         """
         from ignite.engine import Events  # here: `--help` does not wait for torch
+
+        def check() -> None:
+            if not engine.should_terminate:
+                self.check()
 
         handles = (
             engine.add_event_handler(Events.GET_BATCH_STARTED, self.wait),
             engine.add_event_handler(Events.GET_BATCH_COMPLETED, self.have),
-            engine.add_event_handler(Events.ITERATION_COMPLETED(every=every), self.check),
+            engine.add_event_handler(Events.ITERATION_COMPLETED(every=every), check),
         )
         try:
             yield

@@ -21,7 +21,7 @@ from ignite_vision.training.own_handlers import OwnHandlers
 from ignite_vision.training.restoring import restore
 from ignite_vision.training.run import Run
 from ignite_vision.training.saving import save_checkpoints
-from ignite_vision.training.stopping import saved_when_stopped
+from ignite_vision.training.stopping import saved_when_stopped, stop_flag
 
 
 def fit(run: Run) -> None:
@@ -30,8 +30,9 @@ def fit(run: Run) -> None:
     Raises Stopped when a signal ends it early, with the last finished iteration saved.
     """
     # Ignite calls handlers in the order in which they were attached: these lines are one epoch, top to bottom.
+    flag = stop_flag(run)
     meters = count_training(run)
-    validation = evaluate_each_epoch(run)
+    validation = evaluate_each_epoch(run, flag)
     schedule_lr(run, validation)
     keep_best(run, validation)
     stop_early(run, validation)
@@ -43,7 +44,7 @@ def fit(run: Run) -> None:
     save_checkpoints(run.saver)  # last: a checkpoint contains the effect of everything above
 
     restore(run, own)
-    with log, contextlib.closing(run.loaders), saved_when_stopped(run, validation):
+    with log, contextlib.closing(run.loaders), saved_when_stopped(run, flag, validation):
         if owes_validation(run):  # stopped between an epoch's last iteration and its end
             run.trainer.fire_event(Events.EPOCH_COMPLETED)
         if not run.history.is_finished(run.recipe.epochs):

@@ -8,7 +8,6 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from ignite_vision.models.head import state_that_changes
 from ignite_vision.models.state import tensors_and_extra
 from ignite_vision.system import distributed
 from ignite_vision.system.files import append_line
+from ignite_vision.system.signals import StopFlag
 from ignite_vision.training.engines import not_finite
 from ignite_vision.training.history import EpochRow
 from ignite_vision.training.meters import Meters
@@ -51,29 +51,22 @@ class Validation:
     def __init__(self) -> None:
         self.loss = self.accuracy = self.value = math.nan
         self.rank = float("-inf")  # the higher, the better
-        self.running = False  # a signal may end it: nothing has changed yet
         self.closing = False  # from its end to the row's: what follows may have changed half of what it changes
 
-    @contextlib.contextmanager
-    def of_an_epoch(self) -> Iterator[None]:
-        """Around the evaluator's run."""
-        self.running = True
-        try:
-            yield
-        finally:
-            self.running = False
-        self.closing = True
 
+def evaluate_each_epoch(run: Run, flag: StopFlag) -> Validation:
+    """Run the evaluator over the validation split; run.evaluator.state then holds logits, targets and metrics.
 
-def evaluate_each_epoch(run: Run) -> Validation:
-    """Run the evaluator over the validation split; run.evaluator.state then holds logits, targets and metrics."""
+    A signal ends it: nothing of the epoch's end has changed yet. None does where a recipe's handler runs the evaluator.
+    """
     validation, score = Validation(), run.recipe.score
 
     @run.trainer.on(Events.EPOCH_COMPLETED)
     def validate() -> None:
         distributed.equalise_buffers(run.model)
-        with validation.of_an_epoch():
+        with flag.watching(run.evaluator):
             run.evaluator.run(run.loaders.val)
+        validation.closing = True
         state: Any = run.evaluator.state
         validation.loss, validation.accuracy = state.metrics["loss"], state.metrics["accuracy"]
         validation.value = SCORES[score](state.logits, state.targets)

@@ -8,26 +8,33 @@ from collections.abc import Iterator
 from ignite.engine import Events
 
 from ignite_vision.errors import Stopped
-from ignite_vision.loading.workers import WorkerKilled, kill_workers
+from ignite_vision.loading.workers import WorkerKilled
 from ignite_vision.system import distributed
+from ignite_vision.system.process import kill_children
 from ignite_vision.system.signals import StopFlag
 from ignite_vision.training.handlers import Validation
 from ignite_vision.training.run import Run
 
 
+def stop_flag(run: Run) -> StopFlag:
+    """Make the flag that a signal sets. It learns that a batch has come before a recipe's handlers do."""
+    flag = StopFlag(lambda number: distributed.largest(number)[0])
+    run.trainer.add_event_handler(Events.GET_BATCH_COMPLETED, flag.have)
+    return flag
+
+
 @contextlib.contextmanager
-def saved_when_stopped(run: Run, validation: Validation) -> Iterator[None]:
+def saved_when_stopped(run: Run, flag: StopFlag, validation: Validation) -> Iterator[None]:
     """Within, a signal ends the training where an optimizer step is done, and what is done is saved.
 
     Raises Stopped then; WorkerKilled, after saving, when a loader worker is gone.
     """
-    with StopFlag(lambda number: distributed.largest(number)[0]) as flag:
-        watch(run, flag, validation)
+    with flag, flag.watching(run.trainer, run.recipe.accumulate):
         try:
             yield
             flag.check()
         except (Stopped, WorkerKilled) as stop:
-            kill_workers()  # they may hang; asked to end, they would be waited for
+            kill_children()  # workers may hang; asked to end, they would be waited for
             saved = save_if_whole(run, validation)
             if isinstance(stop, WorkerKilled):
                 raise
@@ -35,28 +42,6 @@ def saved_when_stopped(run: Run, validation: Validation) -> Iterator[None]:
             raise Stopped(f"{at}. Resume with: ignite-vision resume {run.directory}", stop.code) from None
         run.save()
         flag.check()
-
-
-def watch(run: Run, flag: StopFlag, validation: Validation) -> None:
-    """Look for signals where an optimizer step is done, and have the flag know when a batch is waited for.
-
-    Within an epoch's end only our own validation is interrupted, before anything of the epoch has changed: in a
-    recipe's handler, which may run the evaluator as well, the rest of the handler would be lost.
-    """
-
-    def check() -> None:
-        if not run.trainer.should_terminate:  # a handler ends the run: that is what is saved
-            flag.check()
-
-    def check_validation() -> None:
-        if validation.running:
-            flag.check()
-
-    for engine in (run.trainer, run.evaluator):
-        engine.add_event_handler(Events.GET_BATCH_STARTED, flag.wait)
-        engine.add_event_handler(Events.GET_BATCH_COMPLETED, flag.have)
-    run.trainer.add_event_handler(Events.ITERATION_COMPLETED(every=run.recipe.accumulate), check)
-    run.evaluator.add_event_handler(Events.ITERATION_COMPLETED, check_validation)
 
 
 def save_if_whole(run: Run, validation: Validation) -> str:

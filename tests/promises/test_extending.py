@@ -42,7 +42,9 @@ class Drawn(Container):
 
 
 def test_a_container_says_what_it_can_do_and_is_cached_accordingly(make_run):
-    prepared = make_run(data_function=lambda folder: Splits(train=Drawn(90), classes=("a", "b", "c")))
+    prepared = make_run(
+        data_function=lambda folder: Splits(train=Drawn(90), classes=("a", "b", "c")), epochs=6, lr=0.01
+    )
     assert train(prepared).metrics["accuracy"] > 0.5
     assert plan_of(prepared) == "resident"
 

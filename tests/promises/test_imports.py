@@ -17,7 +17,7 @@ def modules_after(code: str) -> set[str]:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["--version"], ["run", "--help"]])
 def test_help_and_list_never_import_torch(arguments):
-    code = f"from ignite_vision.cli import cli\ncli.main({arguments!r}, standalone_mode=False)"
+    code = f"from ignite_vision.cli import command_line\ncommand_line().main({arguments!r}, standalone_mode=False)"
     assert not modules_after(code) & set(HEAVY)
 
 

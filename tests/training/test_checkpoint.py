@@ -105,7 +105,7 @@ def test_a_damaged_one_is_named_kept_aside_and_the_one_before_is_used(make_run):
     newest = saving_each_epoch(before)[-1]
     history = (before.directory / "history.jsonl").read_bytes()
     (newest / "train.pt").write_bytes(b"")
-    run = trained(make_run, epochs=4)
+    run = trained(make_run, epochs=4, handlers=save_the_epoch_before)
     assert any("skipping damaged checkpoint" in line and newest.name in line for line in said(run))
     assert list((run.directory.checkpoints).glob(f"damaged-{newest.name}*"))
     assert (run.directory / "history.jsonl").read_bytes() == history  # the last epoch, trained again to the same bits
@@ -116,7 +116,7 @@ def test_if_none_verifies_all_are_named_and_nothing_is_deleted(make_run):
     for path in saving_each_epoch(run):
         (path / "model.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match="no checkpoint verifies: step-.*; step-") as failure:
-        trained(make_run, epochs=4)
+        trained(make_run, epochs=4, handlers=save_the_epoch_before)
     assert failure.value.code == DAMAGED
     assert len(list((run.directory.checkpoints).glob("damaged-*"))) == 2
 

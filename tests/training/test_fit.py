@@ -175,21 +175,19 @@ def test_a_recipes_handlers_see_the_live_run_and_can_keep_state_in_checkpoints(m
         def load_state_dict(self, state):
             self.n = state["n"]
 
-    counters = []
-
     def handlers(run):
         counter = Counter()
-        counters.append(counter)
         run.persist("counter", counter)
 
         @run.trainer.on(Events.ITERATION_COMPLETED)
         def count():
             counter.n += 1
+            run.history.record("counted", counter.n)
 
     train(make_run(epochs=1, handlers=handlers))
     again = make_run(epochs=2, handlers=handlers)
     train(again)
-    assert counters[1].n == 8  # 4 iterations remembered, 4 more
+    assert [row["counted"] for row in history(again)] == [4, 8]  # 4 iterations remembered, 4 more
 
 
 def test_frozen_layers_and_their_statistics_stay_as_they_were(make_run):
