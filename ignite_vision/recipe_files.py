@@ -18,10 +18,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ignite_vision.errors import UserError, did_you_mean
-from ignite_vision.source_code import RECIPES, file_hash, imports_of, is_installed
 
 if TYPE_CHECKING:
     from ignite_vision.recipe import Recipe
+
+RECIPES = "ignite_vision.recipes"
 
 
 def folder() -> Path:
@@ -63,6 +64,8 @@ class LoadedRecipe:
         That is the recipe file and every custom module at or below its folder that is loaded, or that one of them
         imports inside a function; of a built-in recipe, its file alone. Comments and formatting do not count.
         """
+        from ignite_vision.source_code import file_hash, imports_of  # here: `list` does not wait for it
+
         if not self.spec.endswith(".py"):
             return {self.source.name: file_hash(self.source)}
         original = Path(self.spec)  # not `source` where that is the copy in a run
@@ -74,6 +77,8 @@ class LoadedRecipe:
 
 def loaded_below(folder: Path) -> set[Path]:
     """Files of the custom modules that are loaded from at or below a folder, resolved."""
+    from ignite_vision.source_code import is_installed
+
     modules = [vars(module) for name, module in list(sys.modules.items()) if name not in ("__main__", "__mp_main__")]
     files = {file for module in modules if isinstance(file := module.get("__file__"), str)}
     paths = {Path(file).resolve() for file in files if not is_installed(file)}
