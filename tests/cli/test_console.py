@@ -32,9 +32,9 @@ def test_work_that_is_done_is_exit_code_0_and_gets_its_arguments(capsys):
     ("error", "code", "line"),
     [
         (
-            UserError("no such folder", "a/b", "Look at --data.", DAMAGED),
+            UserError("no such folder", "a/b", "Check --data.", DAMAGED),
             3,
-            "error: no such folder (a/b). Look at --data.",
+            "error: no such folder (a/b). Check --data.",
         ),
         (
             Stopped("stopped by SIGTERM after iteration 7, saved.", 75),

@@ -49,7 +49,7 @@ def test_a_dry_run_says_what_the_run_would_be_and_what_came_of_two_batches(make_
     prepared = make_run()
     plan, finding = rehearse(prepared)
     assert plan.kind == "resident" and "2 epochs of 4 batches" in lines(prepared, plan)["training"]
-    assert re.match(r"dry run    two batches of train \(loss \d\.\d{3}\)", finding)
+    assert re.match(r"dry run    trained two batches \(loss \d\.\d{3}\)", finding)
 
 
 @pytest.mark.parametrize(

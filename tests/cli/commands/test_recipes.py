@@ -37,7 +37,7 @@ def test_show_of_a_recipe_file_describes_its_functions(ignite_vision, tmp_path):
     ("spec", "parts"),
     [
         ("digit", ("no recipe 'digit'", "Did you mean 'digits'?")),
-        ("nothing-like-it", ("no recipe 'nothing-like-it'", "There are caltech256, cifar10")),
+        ("nothing-like-it", ("no recipe 'nothing-like-it'", "Choose one of caltech256, cifar10")),
         ("gone.py", ("no such recipe file (gone.py)", "Check the path.")),
         ("./gone", ("no such recipe file or folder (./gone)", "Check the path.")),
     ],

@@ -99,7 +99,9 @@ class TestBadInput:
         assert_one_error_line(result, "layer5")
 
     def test_a_device_that_is_not_there(self, ignite_vision):
-        assert_one_error_line(ignite_vision("run", "digits", "--device", "cuda:63"), "cuda:63", "--device cpu works")
+        assert_one_error_line(
+            ignite_vision("run", "digits", "--device", "cuda:63"), "cuda:63 is not available", "Use --device cpu."
+        )
         assert_one_error_line(ignite_vision("run", "digits", "--device", "gpu"), "no device 'gpu'")
 
     def test_a_data_folder_that_is_not_there(self, ignite_vision, tmp_path):
@@ -133,7 +135,9 @@ class TestBadInput:
     def test_out_is_a_folder_but_no_run(self, ignite_vision, tmp_path):
         (tmp_path / "thesis").mkdir()
         (tmp_path / "thesis" / "chapter1.txt").write_text("precious")
-        assert_one_error_line(ignite_vision("run", "digits", "--out", tmp_path / "thesis"), "a folder but no run")
+        assert_one_error_line(
+            ignite_vision("run", "digits", "--out", tmp_path / "thesis"), "a folder but not a run directory"
+        )
         assert [p.name for p in (tmp_path / "thesis").iterdir()] == ["chapter1.txt"]
 
     def test_out_cannot_be_written(self, ignite_vision):
