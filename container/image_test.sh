@@ -117,7 +117,7 @@ no_gpu() {
 
 gpu_not_used() { # what `docker run --gpus all` sets, without a toolkit behind it
   box --env NVIDIA_VISIBLE_DEVICES=all "$image" run digits --epochs 1 2>&1 | tee "$work/warning"
-  (($(grep -c '^warning: on the CPU: a GPU was asked for' "$work/warning") == 1))
+  (($(grep -c '^warning: training on the CPU, although a GPU seems to be here: a GPU was requested' "$work/warning") == 1))
 }
 
 photos() { # a folder of images that no cache, no weights and no data set's file comes with
