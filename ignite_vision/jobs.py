@@ -106,7 +106,7 @@ def take_up(prepared: Prepared) -> Before:
         if distributed.is_first():
             directory.write_settings(settings)
     if extended and prepared.recipe.schedule is not None and history.rows:
-        prepared.say("note: no longer bit-exact from here; the schedule is now one for the new number of epochs")
+        prepared.say("note: no longer bit-exact from here; the schedule was rebuilt for the new number of epochs")
         return Before(exact=False)
     return Before(exact=not changes)
 
@@ -194,7 +194,7 @@ def rehearse(prepared: Prepared) -> tuple[Plan, str]:
     run.loaders.close()
     output: Any = run.trainer.state.output
     loss = output["loss"].item()
-    return plan, f"dry run    two batches of train (loss {loss:.3f}) and validation went through; nothing was written"
+    return plan, f"dry run    trained two batches (loss {loss:.3f}) and validated two; nothing was written"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,7 +253,7 @@ def data_of(settings: dict[str, Any], options: Options) -> Path:
     """The folder to read: --data, else where the images were when the run began."""
     folder = options.data or Path(settings["data"]["folder"])
     if options.data is not None and not folder.exists():
-        raise UserError("no such data folder", folder, "Look at --data.")
+        raise UserError("no such data folder", folder, "Check --data.")
     return folder.resolve()
 
 

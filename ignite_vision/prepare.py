@@ -192,7 +192,7 @@ def default_directory(
     if settings["data"]["folder"] == str(data) or own_splits(given, directory, settings) is not None:
         return directory
     other = RunDirectory(runs_home() / f"{loaded.name}-{digest_of(f'{name} in {data}')}")
-    say(f"note: {directory} is of other images, in {settings['data']['folder']}; this run is {other}")
+    say(f"note: {directory} belongs to other images, in {settings['data']['folder']}; this run is {other}")
     return other
 
 
@@ -243,14 +243,14 @@ def data_folder(loaded: LoadedRecipe, recipe: Recipe, options: Options) -> Path:
     """Return the folder given by --data or as the recipe itself, else the data set's own below the data home."""
     if options.data is not None:
         if not options.data.exists():
-            raise UserError("no such data folder", options.data, "Look at --data.")
+            raise UserError("no such data folder", options.data, "Check --data.")
         return options.data.resolve()
     if loaded.data is not None:
         return loaded.data
     if recipe.data is datasets.image_folder:
         raise UserError(
             "this recipe trains on a folder of images",
-            next_step=f"ignite-vision run {loaded.spec} --data DIR",
+            next_step=f"Run: ignite-vision run {loaded.spec} --data DIR",
         )
     return data_home() / data_set_name(recipe)
 

@@ -103,7 +103,7 @@ def load(spec: str) -> LoadedRecipe:
     hint = did_you_mean(name, names())
     if path.suffix or "/" in spec:
         raise UserError("no such recipe file or folder", spec, hint or "Check the path.")
-    raise UserError(f"no recipe '{spec}'", next_step=hint or f"There are {', '.join(names())}; or give a path.")
+    raise UserError(f"no recipe '{spec}'", next_step=hint or f"Choose one of {', '.join(names())}, or give a path.")
 
 
 def load_again(spec: str, copy: Path) -> LoadedRecipe:
@@ -117,7 +117,7 @@ def load_again(spec: str, copy: Path) -> LoadedRecipe:
     if path.suffix != ".py":  # a folder of images that moved: --data says where to
         return dataclasses.replace(load("folder"), name=path.name, spec=spec)
     if not copy.is_file():
-        raise UserError("the recipe is neither there nor in the run", path, "Put it back.")
+        raise UserError("the recipe file is missing, and the run has no copy of it", path, "Restore it.")
     module = _imported(copy, lambda: _execute(copy, path.stem))
     return LoadedRecipe(_recipe_in(module, copy), path.stem, spec, copy)
 
@@ -157,7 +157,9 @@ def _imported(path: Path, load_module: Callable[[], ModuleType]) -> ModuleType:
     except UserError as error:
         raise UserError(error.what, error.path or path, error.next_step, error.code) from error
     except Exception as error:
-        raise UserError(_import_failure(path, error), path, "Repair the recipe; --debug shows all.") from error
+        raise UserError(
+            _import_failure(path, error), path, "Fix the recipe; `ignite-vision --debug` shows the traceback."
+        ) from error
 
 
 def _recipe_in(module: ModuleType, path: Path) -> Recipe:

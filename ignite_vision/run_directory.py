@@ -15,7 +15,7 @@ from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.system import distributed
 from ignite_vision.system.files import lock_file, write_atomically
 
-FORMAT_VERSION = 2  # of run.json; 1 told recipes apart by all their fields, and has no sources
+FORMAT_VERSION = 2  # of run.json; 1 identified recipes by all their fields, and has no sources
 BEGINNINGS = {".lock", "recipe.py", ".splits.csv.tmp", "splits.csv", ".run.json.tmp"}  # until run.json is there
 
 
@@ -152,7 +152,7 @@ class RunDirectory:
             try:
                 free = lock_file(lock)
             except OSError as error:
-                say(f"warning: this file system has no locks ({error.strerror}): start {self.path} only once")
+                say(f"warning: this file system has no locks ({error.strerror}): do not use {self.path} twice at once")
                 free = True
             lock.seek(0)
             if not free:
@@ -167,4 +167,6 @@ class RunDirectory:
         if self.path.exists() and not self.path.is_dir():
             raise UserError("--out is a file", self.path, "Choose a folder that does not exist yet.")
         if self.path.is_dir() and not self.exists() and not self.is_begun():
-            raise UserError("--out is a folder but no run", self.path, "Choose a folder that does not exist yet.")
+            raise UserError(
+                "--out is a folder but not a run directory", self.path, "Choose a folder that does not exist yet."
+            )

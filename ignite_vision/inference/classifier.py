@@ -22,7 +22,7 @@ from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system.device import autocast, pick_device, pick_precision
 from ignite_vision.training.engines import make_evaluator
 
-DEFAULT_BATCH = 16  # of a file that does not say in which batches it was evaluated
+DEFAULT_BATCH = 16  # for a file that does not say in which batches it was evaluated
 
 
 class Classifier:
@@ -41,10 +41,11 @@ class Classifier:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str = "auto", model: nn.Module | None = None) -> Classifier:
-        """Return the classifier of a run or of a bare model.safetensors. Runs no code of theirs.
+        """Return the classifier of a run directory or of a bare model.safetensors. Runs no code from them.
 
-        model: a network of a recipe's own, which the file cannot name; its weights are read from the file. UserError
-        for a file that is damaged (exit 3), that does not fit, or whose network is code in a recipe (exit 2).
+        model: the network of a recipe's own model function, which the file cannot name; its weights come from the
+        file. UserError for a file that is damaged (exit 3), that does not fit, or whose network is code in a recipe
+        (exit 2).
         """
         place = Path(path)
         directory = RunDirectory(place)
@@ -64,7 +65,7 @@ class Classifier:
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """(N,C,H,W) uint8, as a reader of images gives them -> logits (N, classes) float32, on the CPU."""
+        """(N,C,H,W) uint8, decoded images of one size -> logits (N, classes) float32, on the CPU."""
         return torch.cat([self._logits(part) for part in images.split(self.batch_size)])
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
@@ -76,7 +77,7 @@ class Classifier:
         return logits[: len(images)].float().cpu()
 
     def predict(self, images: Container, workers: int | None = None, say: Callable[[str], None] = print) -> Predictions:
-        """Answer for a container of images with targets; several processes share the work, and all have the whole.
+        """Predict a container of images with targets; several processes share the work, and each has the whole result.
 
         workers: processes that read; None: as many as help. say: called with a line of warning.
         """

@@ -128,7 +128,7 @@ def train_batch(recipe: Recipe, n: int) -> int:
         hint = f"For example --batch-size {-(-batch // processes) * processes * recipe.accumulate}."
         raise UserError(f"batches of {batch} images cannot be shared equally by {processes} processes", next_step=hint)
     if batch < processes:
-        raise UserError(f"{n} images are too few for {processes} processes", next_step="Use fewer.")
+        raise UserError(f"{n} images are too few for {processes} processes", next_step="Use fewer processes.")
     return batch // processes * processes
 
 

@@ -80,7 +80,9 @@ class Features:
         """Rows of a split, computed now where they are not on disk yet; in memory if they fit there."""
         shards = self._on_disk(split)
         if shards is not None and not self._still_true(split, shards):
-            self.prepared.say(f"warning: cached features of {split} are not what the model computes: computed again")
+            self.prepared.say(
+                f"warning: cached features of {split} are not what the model computes; they are computed again"
+            )
             folder, shards = shards.folder, None
             distributed.from_first(lambda: shutil.rmtree(folder, ignore_errors=True))
         if shards is None:

@@ -1,7 +1,7 @@
 """Every setting that holds for a whole process, and what it does to whoever makes it.
 
 Importing this module changes nothing, and does not import torch; calling does. The `ignite-vision` command makes all
-of these settings. Who calls `fit` from a program of their own gets none of them, and may call `tune_processor`.
+of these settings. A custom program that calls `fit` gets none of them, and may call `tune_processor`.
 
     outlive_output               standard streams that nobody reads, or that are closed or full, raise no more
     pause_garbage_collection     nothing is collected until resume_garbage_collection: for the imports

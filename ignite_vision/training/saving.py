@@ -31,7 +31,7 @@ RESERVED = ("model", "optimizer", "trainer", "scaler", "sums", "scheduler", "bes
 
 
 class Saver:
-    """Saves a run's objects: when that costs no more than 1 % of the time, or every so many iterations, or now."""
+    """Saves a run's objects: when that costs no more than 1 % of the time, or every N iterations, or now."""
 
     def __init__(
         self,

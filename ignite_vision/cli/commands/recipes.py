@@ -1,4 +1,4 @@
-"""`list` and `show`: what there is to run."""
+"""`list` and `show`: the recipes and their fields."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def list_recipes() -> None:
 @click.command()
 @click.argument("recipe")
 def show(recipe: str) -> None:
-    """Show what RECIPE says of itself and all its fields."""
+    """Show the description and all fields of RECIPE."""
     import ast
 
     from ignite_vision.identity import fields_of
