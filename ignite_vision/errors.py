@@ -15,7 +15,7 @@ INTERRUPTED = 130  # by Ctrl-C, with everything saved
 
 
 class UserError(Exception):
-    """Something that the user can put right. Reads as `WHAT (PATH). NEXT STEP`."""
+    """Something that the user can fix. Reads as `WHAT (PATH). NEXT STEP`."""
 
     def __init__(
         self, what: str, path: os.PathLike[str] | str | None = None, next_step: str = "", code: int = BAD_INPUT

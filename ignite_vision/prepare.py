@@ -166,7 +166,7 @@ def reading_for(device: torch.device, workers: int | None, threads: bool, say: S
 
 
 def once(say: Say) -> Say:
-    """Say a line only the first time: the loaders of one run meet the same obstacle."""
+    """Say a line only the first time: the loaders of one run have the same obstacle."""
     said: set[str] = set()
 
     def say_new(line: str) -> None:
@@ -294,7 +294,7 @@ def split(recipe: Recipe, given: Splits, directory: RunDirectory) -> Splits:
 
 
 def read_one_per_class(splits: Splits) -> None:
-    """Decode one training image of each class: a folder of unreadable files is found out now, not in epoch 1."""
+    """Decode one training image of each class: a folder of unreadable files is noticed now, not in epoch 1."""
     if not splits.train.costly:
         return
     seen: set[int] = set()
@@ -305,7 +305,7 @@ def read_one_per_class(splits: Splits) -> None:
 
 
 def preprocessing_of(recipe: Recipe, splits: Splits) -> Preprocessing:
-    """Settle what the model sees: the recipe's word, else the weights', else the data's own size.
+    """Choose what the model sees: the recipe's preprocessing, else the weights', else the data's own size.
 
     Whatever it is, it has the channels and at least the size that the model demands, and `image_size` if set.
     """

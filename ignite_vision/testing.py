@@ -1,10 +1,12 @@
-"""For tests of recipes: tiny real images, and a run of two batches.
+"""For tests of recipes: tiny real images, and a run of two batches. For example:
 
-from ignite_vision.testing import digits, two_batches
+    from ignite_vision.testing import digits, two_batches
 
-def test_my_recipe_trains():
-run = two_batches(my_recipe.recipe, data=digits)
-assert run.trainer.state.iteration == 2
+    def test_my_recipe_trains():
+        run = two_batches(my_recipe.recipe, data=digits)
+        assert run.trainer.state.iteration == 2
+
+The digits lie inside scikit-learn: nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def two_batches(
     """Build a run on the CPU with the recipe's handlers attached, and train two batches of it. Nothing is saved.
 
     data: a data function to take the recipe's place, or the folder that its own function gets. out: the run directory;
-    None: a temporary name that is not created. say: called with each line that the run says.
+    None: a temporary name that is not created. say: called with each line that the run prints.
     """
     if callable(data):
         recipe = dataclasses.replace(recipe, data=data)

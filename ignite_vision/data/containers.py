@@ -34,7 +34,7 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
     """Images with a class each: `images[i] -> (uint8 (C,H,W) of 1 or 3 channels, int)`.
 
     The base class of a custom kind. It implements `__getitem__`, where `self.index[i]` is the image's place in
-    the pool, and `fingerprint`, and overrides what holds for it below. Splits, caches and loaders ask a
+    the pool, and `fingerprint`, and overrides what applies to it below. Splits, caches and loaders ask a
     container what it can do, never what type it is:
 
         class Scans(Container):
@@ -50,7 +50,7 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
             def fingerprint(self):
                 return hashlib.sha256(self.scans[self.index].tobytes() + self.targets.numpy().tobytes()).hexdigest()
 
-    targets: (N,) int64. index: (N,) int64, each image's place in the pool. name: what the ids begin with; two
+    targets: (N,) int64. index: (N,) int64, each image's place in the pool. name: the prefix of the ids; two
     pools of one Splits need different ones. UserError if there is not one target for each of n images.
     """
 
@@ -58,7 +58,7 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
     """Every read of an image gives the same pixels, so that caches may hold them."""
 
     thread_safe: bool = False
-    """Several threads may read at once, and gain by it."""
+    """Several threads may read at once, which makes it faster."""
 
     costly: bool = False
     """Reading means decoding, so that pixels are worth a place on the disk."""
@@ -102,7 +102,7 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
         return other
 
     def stamp(self) -> str:
-        """Hash (hex) of everything that the pixels depend on: the key of what is computed from them and kept."""
+        """Hash (hex) of everything that the pixels depend on: the key of caches of what is computed from them."""
         return self.fingerprint()
 
     def file_size(self, i: int) -> int | None:  # noqa: ARG002
@@ -201,7 +201,7 @@ class ImageFiles(Container):
 class ArrayImages(Container):
     """Images in memory. images: (N,C,H,W) uint8, the whole pool; a subset shares it and has another `index`.
 
-    name: what the ids begin with; the data set's train and test arrays need different ones.
+    name: the prefix of the ids; the data set's train and test arrays need different ones.
     """
 
     stable = True

@@ -24,7 +24,7 @@ class Splits:
     """train, val and test, with the class names in the order of the targets.
 
     A data function leaves out val or test where its data set gives none: None until `cut` takes them from
-    train. Any torch Dataset of (image, int) will do, and is wrapped. UserError for fewer than two classes,
+    train. Any torch Dataset of (image, int) is accepted, and wrapped. UserError for fewer than two classes,
     two of one name, or targets out of range.
     """
 
@@ -50,7 +50,7 @@ class Splits:
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def items(self) -> Iterator[tuple[str, Container]]:
-        """(name, images) of train, val and test, as far as they are there."""
+        """(name, images) of train, val and test, without those that are None."""
         return ((name, self[name]) for name in NAMES if self[name] is not None)
 
     def _check_range(self, name: str) -> None:

@@ -79,7 +79,7 @@ class Classifier:
     def predict(self, images: Container, workers: int | None = None, say: Callable[[str], None] = print) -> Predictions:
         """Predict a container of images with targets; several processes share the work, and each has the whole result.
 
-        workers: processes that read; None: as many as help. say: called with a line of warning.
+        workers: processes that read images; None: chosen for the machine. say: called with each warning.
         """
         reading = reading_for(self.device, workers, images.thread_safe, say)
         rows = Decoded(images, self.canvas, seed=0)

@@ -39,9 +39,36 @@ def test_a_wheel_has_the_recipes_and_trains_from_another_folder(tmp_path):
     assert not (site / "recipes").exists()
 
 
-def test_the_images_lock_has_all_that_setup_cfg_wants():
+def setup_cfg():
+    """What setup.cfg says, by section."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
+    return setup
+
+
+def test_every_folder_of_the_package_is_installed():
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "ignite_vision").rglob("*.py")}
+    listed = set(setup_cfg()["options"]["packages"].split())
+    assert listed == {".".join(folder.parts) for folder in folders} | {"ignite_vision.recipes"}
+
+
+def test_every_file_that_is_not_python_is_installed():
+    data = setup_cfg()["options.package_data"]
+    suffixes = {".py", ".pyc"}
+    for path in (ROOT / "ignite_vision").rglob("*"):
+        if path.is_file() and path.suffix not in suffixes:
+            patterns = data.get(".".join(path.parent.relative_to(ROOT).parts), "").split()
+            assert any(path.match(pattern) for pattern in patterns), path
+
+
+def test_the_version_of_the_package_has_its_section_in_the_changelog():
+    from ignite_vision import __version__
+
+    assert (ROOT / "CHANGELOG.md").read_text().splitlines()[2].startswith(f"## {__version__}")
+
+
+def test_the_images_lock_has_all_that_setup_cfg_wants():
+    setup = setup_cfg()
     wanted = setup["options"]["install_requires"] + setup["options.extras_require"]["tensorboard"]
     locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / "requirements.lock").read_text(), re.M))
     for line in wanted.split("\n"):
