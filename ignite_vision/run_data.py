@@ -29,7 +29,7 @@ def data_folder(loaded: LoadedRecipe, recipe: Recipe, chosen: Path | None, direc
     if directory is not None and directory.exists():
         return recorded_folder(recipe, directory, "resume")
     if recipe.data is datasets.image_folder:
-        hint = f"ignite-vision run {loaded.spec} --data DIR"
+        hint = f"Run: ignite-vision run {loaded.spec} --data DIR"
         raise UserError("this recipe trains on a folder of images", next_step=hint)
     return data_home() / data_set_name(recipe)
 
