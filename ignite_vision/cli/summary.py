@@ -32,10 +32,17 @@ def summary(prepared: Prepared, plan: Plan) -> list[str]:
         f"images     {colour} {preprocessing.crop}x{preprocessing.crop}, short side resized to {preprocessing.resize}"
         f" ({preprocessing.interpolation}), mean {mean}, std {std}",
         f"cache      {plan.kind}: {plan.reason}",
-        f"training   {recipe.epochs} epochs of {batches_per_epoch(recipe, n):,} batches of {train_batch(recipe, n)}"
+        f"training   {counted(recipe.epochs, 'epoch')} of {counted(batches_per_epoch(recipe, n), 'batch')}"
+        f" of {train_batch(recipe, n)}"
         f", {prepared.precision} on {prepared.device}" + shares(prepared) + clamped(prepared),
         f"run        {prepared.directory}",
     ]
+
+
+def counted(n: int, noun: str) -> str:
+    """`1 epoch`, `1,200 batches`."""
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else plural}"
 
 
 def class_list(classes: tuple[str, ...], most: int = 6) -> str:

@@ -65,8 +65,17 @@ class Classifier:
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """(N,C,H,W) uint8, decoded images of one size -> logits (N, classes) float32, on the CPU."""
-        return torch.cat([self._logits(part) for part in images.split(self.batch_size)])
+        """(N,C,H,W) uint8, grey or RGB, as a reader of images gives them -> logits (N, classes) float32, on the CPU.
+
+        Any N and any size, all alike; images of other sizes in another call: each row has the same bits in any company.
+        ValueError for anything else.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise ValueError(
+                f"images must be uint8 (N,C,H,W) of 1 or 3 channels, not {images.dtype} {tuple(images.shape)}"
+            )
+        parts = images.split(self.batch_size) if len(images) else ()
+        return torch.cat([torch.empty(0, len(self.classes)), *map(self._logits, parts)])
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
         """Up to one batch, padded to the fixed shape: a row's bits depend on the batch's size."""

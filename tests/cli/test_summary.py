@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ignite_vision.cli.summary import class_list, results, summary
+from ignite_vision.cli.summary import class_list, counted, results, summary
 from ignite_vision.jobs import rehearse
 from ignite_vision.loading.plan import Plan, choose
 from ignite_vision.run_directory import RunDirectory
@@ -81,3 +81,12 @@ def test_where_no_class_is_weak_none_is_named():
     numbers = {**NUMBERS, "per_class": {"a": {"n": 5, "accuracy": 0.9}}}
     directory = RunDirectory(Path("x"))
     assert not any(line.startswith("weakest") for line in results(numbers, directory, directory.path))
+
+
+def test_one_is_not_many():
+    assert [counted(1, "epoch"), counted(20, "epoch"), counted(1, "batch"), counted(1200, "batch")] == [
+        "1 epoch",
+        "20 epochs",
+        "1 batch",
+        "1,200 batches",
+    ]

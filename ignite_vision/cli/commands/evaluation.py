@@ -36,7 +36,7 @@ def evaluate(run_directory: Path, data: Path | None, split: str, nproc_per_node:
 
 def _evaluate(options: Options, run_directory: Path, split: str) -> None:
     from ignite_vision.cli.summary import results
-    from ignite_vision.jobs import evaluate_run
+    from ignite_vision.evaluating import evaluate_run
     from ignite_vision.run_directory import RunDirectory
 
     directory = RunDirectory(run_directory)

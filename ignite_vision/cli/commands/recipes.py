@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from ignite_vision import recipe_files
-
 
 @click.command("list")
 def list_recipes() -> None:
     """List the built-in recipes."""
+    from ignite_vision import recipe_files
+
     rows = [(name, recipe_files.docstring(name).splitlines()[0]) for name in recipe_files.names()]
     width = max(len(name) for name, _ in rows)
     for name, title in rows:
@@ -22,6 +22,7 @@ def show(recipe: str) -> None:
     """Show the description and all fields of RECIPE."""
     import ast
 
+    from ignite_vision import recipe_files
     from ignite_vision.identity import fields_of
 
     loaded = recipe_files.load(recipe)

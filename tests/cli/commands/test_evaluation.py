@@ -45,7 +45,7 @@ def test_another_split_has_its_own_folder_and_its_own_next_step(ignite_vision, t
 def test_data_that_moved_are_the_runs_own(ignite_vision, trained, image_folder):
     before = results(trained)
     moved = image_folder.rename(image_folder.with_name("moved"))
-    assert_one_error_line(ignite_vision("evaluate", trained), "no such folder", "--data")
+    assert_one_error_line(ignite_vision("evaluate", trained), "no longer there", "--data")
     code, _, err = ignite_vision("evaluate", trained, "--data", moved)
     assert code == 0, err
     assert "not the run's own images" not in err
