@@ -41,7 +41,7 @@ def summary(prepared: Prepared, plan: Plan) -> list[str]:
 
 def counted(n: int, noun: str) -> str:
     """`1 epoch`, `1,200 batches`."""
-    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    plural = f"{noun}es" if noun.endswith("tch") else f"{noun}s"
     return f"{n:,} {noun if n == 1 else plural}"
 
 
