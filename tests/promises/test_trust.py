@@ -54,7 +54,7 @@ def paths(out, split):
     return [row["path"] for row in rows(out) if row["split"] == split]
 
 
-RECIPE = '''
+RECIPE = """
 import torch
 from torch import nn
 from ignite_vision import Recipe, datasets
@@ -105,7 +105,7 @@ recipe = Recipe(
     augment=(),
     views=2,
 )
-'''
+"""
 
 
 @pytest.fixture
@@ -137,7 +137,11 @@ class TestFeatureCaches:
             ("", "self._offset = 0.0", "self._offset = 0.5"),
             ("Darker(),", "(1 - self.by *", "(0.5 - self.by *"),
             ("Darker(),", "by=0.5", "by=0.9"),
-            ("flicker,", "torch.rand(len(images), 1, 1, 1)).to(torch.uint8)\n\nrecipe", "0.5).to(torch.uint8)\n\nrecipe"),
+            (
+                "flicker,",
+                "torch.rand(len(images), 1, 1, 1)).to(torch.uint8)\n\nrecipe",
+                "0.5).to(torch.uint8)\n\nrecipe",
+            ),
         ],
         ids=["forward", "attribute", "private attribute", "augmentation", "its attribute", "its function"],
     )
@@ -445,7 +449,7 @@ class TestDamagedFiles:
             assert name in error(3, verb, copy[1])
 
 
-INTEGERS = '''
+INTEGERS = """
 import torch
 from ignite_vision import ArrayImages, Recipe, Splits
 
@@ -455,7 +459,7 @@ def data(folder):
     return Splits(train=ArrayImages(images.to(torch.uint8), targets), classes=range(3))
 
 recipe = Recipe(data=data, model="digits_cnn", epochs=2, batch_size=16, test_fraction=0.2)
-'''
+"""
 
 
 def test_classes_may_be_numbers(tmp_path):
