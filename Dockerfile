@@ -13,7 +13,7 @@ ENV PATH=/opt/venv/bin:$PATH
 ARG TORCH_INDEX=""
 ARG TORCH="torch torchvision"
 COPY requirements.lock /requirements.lock
-# TORCH is several words; an index of its own has versions of its own, so they cannot be pinned here. Of the lock the
+# TORCH is several words; another index has other versions, so they cannot be pinned here. Of the lock the
 # lines of torch and its CUDA are left out then, and the hashes.
 # hadolint ignore=DL3013,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -23,7 +23,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
          > /requirements.txt \
       && pip install -r /requirements.txt; fi
 
-# The project in a stage and a layer of its own: a changed line of it does not copy gigabytes again
+# The project in a separate stage and layer: a changed line of it does not copy gigabytes again
 FROM packages AS project
 WORKDIR /source
 COPY pyproject.toml setup.cfg README.md LICENSE ./
@@ -42,7 +42,7 @@ ENV PATH=/opt/venv/bin:$PATH
 COPY --from=project /wheel /wheel
 RUN pip install --no-deps --no-index --no-cache-dir /wheel/*.whl && pip check
 # USER and HOME: an id given with --user has no line in /etc/passwd, and getpass.getuser(), which torch calls, fails.
-# NVIDIA_VISIBLE_DEVICES is left to `--gpus`: so that doctor can tell whether a GPU was asked for.
+# NVIDIA_VISIBLE_DEVICES is left to `--gpus`: so that doctor can tell whether a GPU was requested.
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     USER=app HOME=/home/app \
     XDG_CACHE_HOME=/cache TORCH_HOME=/cache/torch TORCHINDUCTOR_CACHE_DIR=/cache/inductor TRITON_CACHE_DIR=/cache/triton \

@@ -112,12 +112,12 @@ no_gpu() {
   expect_code 2 box "$image" run digits --device cuda 2>"$work/error"
   cat "$work/error"
   (($(wc -l <"$work/error") == 1))
-  grep -qE '^error: no cuda here: (no NVIDIA driver is visible|the host has an NVIDIA driver)' "$work/error"
+  grep -qE '^error: cuda is not available: (no NVIDIA driver is visible|the host has an NVIDIA driver)' "$work/error"
 }
 
 gpu_not_used() { # what `docker run --gpus all` sets, without a toolkit behind it
   box --env NVIDIA_VISIBLE_DEVICES=all "$image" run digits --epochs 1 2>&1 | tee "$work/warning"
-  (($(grep -c '^warning: on the CPU: a GPU was asked for' "$work/warning") == 1))
+  (($(grep -c '^warning: training on the CPU, although a GPU seems to be here: a GPU was requested' "$work/warning") == 1))
 }
 
 photos() { # a folder of images that no cache, no weights and no data set's file comes with
@@ -228,7 +228,7 @@ try "--device cuda without a GPU is one line, exit 2" no_gpu
 try "a GPU that was asked for and is not there is one warning" gpu_not_used
 try "a folder of images is made" photos
 try "a foreign user trains on it: root read-only, no capabilities, 64 MB shared memory, workers" hardened
-try "that run goes on outside of the container" resume_outside
+try "that run resumes outside of the container" resume_outside
 try "a folder of somebody else's is one line, exit 2" not_mine
 try "podman stop saves, exit 75, and the same command ends with the same bits" stop_and_go_on
 try "podman stop before the training ends at once" stop_at_once

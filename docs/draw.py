@@ -7,6 +7,7 @@ type checking included. The layers stand in docs/design.md, by hand; a room impo
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import re
 import sys
@@ -54,14 +55,15 @@ def is_module(name: str) -> bool:
     return place.is_dir() or place.with_suffix(".py").is_file()
 
 
-def arrows() -> set[tuple[str, str]]:
+@functools.cache
+def arrows() -> frozenset[tuple[str, str]]:
     """(room, a room that it imports from)."""
     found = set()
     for room, paths in rooms().items():
         for path in paths:
             others = {name.split(".")[1] for name in imported(path)}
             found |= {(room, other) for other in others - {room, *DOORS, "recipes"}}
-    return found
+    return frozenset(found)
 
 
 def faults() -> list[str]:

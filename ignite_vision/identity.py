@@ -125,7 +125,7 @@ class _Describer:
     def text(self, value: Any, where: str) -> str:
         """Describe any value. where: how a person would reach it, for the error message."""
         if len(self.around) > DEEPEST:
-            raise UserError(f"{where[:80]} is nested too deeply to be described", next_step="Make it simpler.")
+            raise UserError(f"{where[:80]} is nested too deeply to be described", next_step="Nest it less.")
         if type(value) in PLAIN:
             return _shortened(json.dumps(value) if type(value) is str else ascii(value))
         for levels, outer in enumerate(reversed(self.around), start=1):

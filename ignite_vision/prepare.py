@@ -8,15 +8,13 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from ignite_vision import datasets, models
+from ignite_vision import models
 from ignite_vision.data.preprocessing import Canvas, Preprocessing
-from ignite_vision.data.splits import NAMES, Splits, cut, fingerprint
-from ignite_vision.data.splits_csv import apply_csv
+from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError
 from ignite_vision.identity import digest
 from ignite_vision.models.head import freeze
@@ -24,16 +22,16 @@ from ignite_vision.models.state import plain_extra
 from ignite_vision.randomness import Purpose, seed_everything
 from ignite_vision.recipe import Recipe, override
 from ignite_vision.recipe_files import LoadedRecipe
+from ignite_vision.run_data import data_folder, load_data, own_splits, split
 from ignite_vision.run_directory import FORMAT_VERSION, RunDirectory
 from ignite_vision.system import device as devices
 from ignite_vision.system import distributed
-from ignite_vision.system.files import data_home, runs_home
+from ignite_vision.system.files import runs_home
 from ignite_vision.system.nvidia import look_for_nvidia, unused_gpu
 from ignite_vision.system.process import make_deterministic
 
 # Without pretrained weights images are mapped from [0, 1] to [-1, 1]: ImageNet's statistics mean nothing there.
 HALF = 0.5
-CALTECH_FOLDER = "256_ObjectCategories"
 DEFAULT_RESIZE, DEFAULT_CROP = 256, 224  # pixels, for photographs of many sizes (He et al. 2016)
 MOST_WORKERS = 8  # decoding is shared, the step takes the rest
 
@@ -99,7 +97,7 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
     """Build data, model and preprocessing. overrides: recipe field -> text, as `--set` has them."""
     recipe = override(loaded.recipe, overrides)
     device = pick_device(options.device, say)
-    data = data_folder(loaded, recipe, options)
+    data = data_folder(loaded, recipe, options.data, RunDirectory(options.out) if options.out else None)
     given, data_name = load_data(recipe, data)
     for note in given.notes:
         say(f"warning: {note}")
@@ -111,21 +109,11 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
         directory = default_directory(loaded, digest_of, given, data_name, data, say)
         if not directory.exists():
             refuse_old_format(loaded, overrides)
-    before = recorded_environment(directory)
-    precision = distributed.from_first(
-        lambda: devices.pick_precision(before.get("precision", recipe.precision), device)
-    )
-    if options.deterministic or before.get("deterministic"):
-        make_deterministic()
+    recipe, overrides = with_place_of_weights(recipe, overrides)
+    precision = settle_arithmetic(recipe, options, directory, device)
     splits = split(recipe, given, directory)
     preprocessing = preprocessing_of(recipe, splits)
-    seed_everything(recipe.seed, Purpose.INIT)
-    model = models.build(recipe.model, len(splits.classes), recipe.weights)
-    plain_extra(model.state_dict())  # what could not be published is refused now, not after the last epoch
-    if recipe.sync_bn and distributed.count() > 1:
-        if device.type != "cuda":
-            raise UserError("sync_bn needs GPUs", next_step="Use --set sync_bn=false, or --device cuda.")
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    model = network_of(recipe, len(splits.classes), device)
     return Prepared(
         loaded=loaded,
         recipe=recipe,
@@ -145,6 +133,39 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
         reading=reading_for(device, options.workers, splits.train.thread_safe, say),
         say=say,
     )
+
+
+def with_place_of_weights(recipe: Recipe, overrides: dict[str, str]) -> tuple[Recipe, dict[str, str]]:
+    """The same with the absolute path of a file of weights: `resume` may be called in another folder."""
+    if recipe.weights is None or not Path(recipe.weights).expanduser().is_file():
+        return recipe, overrides
+    place = str(Path(recipe.weights).expanduser().absolute())
+    return dataclasses.replace(recipe, weights=place), {**overrides, "weights": place}
+
+
+def settle_arithmetic(recipe: Recipe, options: Options, directory: RunDirectory, device: torch.device) -> str:
+    """Return the precision, the same in all processes, and have torch compute deterministically where that is asked.
+
+    What an earlier command began this run in stays, whatever `auto` means on this machine.
+    """
+    before = directory.read_settings()["environment"] if directory.exists() else {}
+    wanted = before.get("precision", recipe.precision)
+    precision = distributed.from_first(lambda: devices.pick_precision(wanted, device))
+    if options.deterministic or before.get("deterministic"):
+        make_deterministic()
+    return precision
+
+
+def network_of(recipe: Recipe, num_classes: int, device: torch.device) -> nn.Module:
+    """Build the network with the recipe's seed. UserError for what could not be published, or not be trained so."""
+    seed_everything(recipe.seed, Purpose.INIT)
+    model = models.build(recipe.model, num_classes, recipe.weights)
+    plain_extra(model.state_dict())  # refused now, not after the last epoch
+    if recipe.sync_bn and distributed.count() > 1:
+        if device.type != "cuda":
+            raise UserError("sync_bn needs GPUs", next_step="Use --set sync_bn=false, or --device cuda.")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return model
 
 
 def canvas_of(recipe: Recipe, preprocessing: Preprocessing) -> Canvas:
@@ -192,7 +213,7 @@ def default_directory(
     if settings["data"]["folder"] == str(data) or own_splits(given, directory, settings) is not None:
         return directory
     other = RunDirectory(runs_home() / f"{loaded.name}-{digest_of(f'{name} in {data}')}")
-    say(f"note: {directory} is of other images, in {settings['data']['folder']}; this run is {other}")
+    say(f"note: {directory} belongs to other images, in {settings['data']['folder']}; this run is {other}")
     return other
 
 
@@ -214,17 +235,6 @@ def _without_epochs(overrides: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in overrides.items() if name != "epochs"}
 
 
-def own_splits(given: Splits, directory: RunDirectory, settings: dict[str, Any]) -> Splits | None:
-    """A run's splits of these images, if they are its own: by names, labels, sizes and the content of some."""
-    try:
-        splits = apply_csv(given, directory.splits)
-    except UserError:
-        return None
-    data = settings["data"]
-    same = fingerprint(splits) == data["fingerprint"] and splits.train.sample_digest() == data["sample"]
-    return splits if same else None
-
-
 def pick_device(name: str, say: Say) -> torch.device:
     """The device to use, and a line when `auto` has to leave an NVIDIA GPU idle."""
     device = devices.pick_device(name)
@@ -232,76 +242,6 @@ def pick_device(name: str, say: Say) -> torch.device:
     if idle:
         say(f"warning: training on the CPU, although a GPU seems to be here: {idle}")
     return device
-
-
-def recorded_environment(directory: RunDirectory) -> dict[str, Any]:
-    """What an earlier command began this run in: its precision stays, whatever `auto` means on this machine."""
-    return dict(directory.read_settings()["environment"]) if directory.exists() else {}
-
-
-def data_folder(loaded: LoadedRecipe, recipe: Recipe, options: Options) -> Path:
-    """Return the folder given by --data or as the recipe itself, else the data set's own below the data home."""
-    if options.data is not None:
-        if not options.data.exists():
-            raise UserError("no such data folder", options.data, "Look at --data.")
-        return options.data.resolve()
-    if loaded.data is not None:
-        return loaded.data
-    if recipe.data is datasets.image_folder:
-        raise UserError(
-            "this recipe trains on a folder of images",
-            next_step=f"ignite-vision run {loaded.spec} --data DIR",
-        )
-    return data_home() / data_set_name(recipe)
-
-
-def data_set_name(recipe: Recipe) -> str:
-    """Name of the data set's folder: that of the function, or of the torchvision class it stands for."""
-    function = getattr(recipe.data, "func", recipe.data)  # of a functools.partial
-    return getattr(function, "__name__", type(function).__name__)
-
-
-def load_data(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
-    """(splits before they are cut, the data's name). A folder of plain class folders serves any built-in recipe."""
-    ours = getattr(getattr(recipe.data, "func", recipe.data), "__module__", "") == datasets.__name__
-    official = folder.name == CALTECH_FOLDER  # class folders, too, but "027.calculator" is the class "calculator"
-    if ours and not official and datasets.is_class_folders(folder):
-        return datasets.image_folder(folder), folder.name
-    try:
-        given = recipe.data(folder)
-    except OSError as error:
-        reason = f"cannot read the data: {error.strerror or error}"
-        raise UserError(reason, error.filename or folder, "Make it readable, or pass --data.") from error
-    if not isinstance(given, Splits):
-        raise UserError(f"the recipe's data function returned {type(given).__name__}, not Splits", folder)
-    return given, data_set_name(recipe)
-
-
-def split(recipe: Recipe, given: Splits, directory: RunDirectory) -> Splits:
-    """Cut what the data set does not give; a run that exists has its splits written down, and keeps them."""
-    if directory.exists():
-        splits = apply_csv(given, directory.splits)
-    else:
-        splits = cut(given, recipe.val_fraction, recipe.test_fraction, recipe.split_seed)
-    for name in NAMES:
-        if not len(splits[name]):
-            raise UserError(
-                f"no images for {name}: the data has {len(splits.train)} for training",
-                next_step="Add images, or raise val_fraction and test_fraction.",
-            )
-    read_one_per_class(splits)
-    return splits
-
-
-def read_one_per_class(splits: Splits) -> None:
-    """Decode one training image of each class: a folder of unreadable files is found out now, not in epoch 1."""
-    if not splits.train.costly:
-        return
-    seen: set[int] = set()
-    for i, target in enumerate(splits.train.targets.tolist()):
-        if target not in seen:
-            seen.add(target)
-            splits.train[i]
 
 
 def preprocessing_of(recipe: Recipe, splits: Splits) -> Preprocessing:

@@ -18,10 +18,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ignite_vision.errors import UserError, did_you_mean
-from ignite_vision.source_code import RECIPES, file_hash, imports_of, is_installed
 
 if TYPE_CHECKING:
     from ignite_vision.recipe import Recipe
+
+RECIPES = "ignite_vision.recipes"
 
 
 def folder() -> Path:
@@ -63,6 +64,8 @@ class LoadedRecipe:
         That is the recipe file and every custom module at or below its folder that is loaded, or that one of them
         imports inside a function; of a built-in recipe, its file alone. Comments and formatting do not count.
         """
+        from ignite_vision.source_code import file_hash, imports_of  # here: `list` does not wait for it
+
         if not self.spec.endswith(".py"):
             return {self.source.name: file_hash(self.source)}
         original = Path(self.spec)  # not `source` where that is the copy in a run
@@ -74,6 +77,8 @@ class LoadedRecipe:
 
 def loaded_below(folder: Path) -> set[Path]:
     """Files of the custom modules that are loaded from at or below a folder, resolved."""
+    from ignite_vision.source_code import is_installed
+
     modules = [vars(module) for name, module in list(sys.modules.items()) if name not in ("__main__", "__mp_main__")]
     files = {file for module in modules if isinstance(file := module.get("__file__"), str)}
     paths = {Path(file).resolve() for file in files if not is_installed(file)}
@@ -98,7 +103,7 @@ def load(spec: str) -> LoadedRecipe:
     hint = did_you_mean(name, names())
     if path.suffix or "/" in spec:
         raise UserError("no such recipe file or folder", spec, hint or "Check the path.")
-    raise UserError(f"no recipe '{spec}'", next_step=hint or f"There are {', '.join(names())}; or give a path.")
+    raise UserError(f"no recipe '{spec}'", next_step=hint or f"Choose one of {', '.join(names())}, or give a path.")
 
 
 def load_again(spec: str, copy: Path) -> LoadedRecipe:
@@ -112,7 +117,7 @@ def load_again(spec: str, copy: Path) -> LoadedRecipe:
     if path.suffix != ".py":  # a folder of images that moved: --data says where to
         return dataclasses.replace(load("folder"), name=path.name, spec=spec)
     if not copy.is_file():
-        raise UserError("the recipe is neither there nor in the run", path, "Put it back.")
+        raise UserError("the recipe file is missing, and the run has no copy of it", path, "Restore it.")
     module = _imported(copy, lambda: _execute(copy, path.stem))
     return LoadedRecipe(_recipe_in(module, copy), path.stem, spec, copy)
 
@@ -152,7 +157,9 @@ def _imported(path: Path, load_module: Callable[[], ModuleType]) -> ModuleType:
     except UserError as error:
         raise UserError(error.what, error.path or path, error.next_step, error.code) from error
     except Exception as error:
-        raise UserError(_import_failure(path, error), path, "Repair the recipe; --debug shows all.") from error
+        raise UserError(
+            _import_failure(path, error), path, "Fix the recipe; `ignite-vision --debug` shows the traceback."
+        ) from error
 
 
 def _recipe_in(module: ModuleType, path: Path) -> Recipe:

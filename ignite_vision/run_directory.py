@@ -5,18 +5,37 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.system import distributed
 from ignite_vision.system.files import lock_file, write_atomically
 
-FORMAT_VERSION = 2  # of run.json; 1 told recipes apart by all their fields, and has no sources
+FORMAT_VERSION = 2  # of run.json; 1 identified recipes by all their fields, and has no sources
 BEGINNINGS = {".lock", "recipe.py", ".splits.csv.tmp", "splits.csv", ".run.json.tmp"}  # until run.json is there
+
+# What a damaged JSON file raises when it is read and looked at.
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+# What the files must hold for the rest of the package to read them; they hold more.
+NUMBER = (int, float)
+SETTINGS = {
+    **{"name": str, "spec": str, "overrides": dict, "recipe": {"epochs": int}, "sources": dict},
+    "weights": (str, NoneType),
+    "data": {"folder": str, "fingerprint": str, "sample": str, "content": (str, NoneType)},
+    "classes": list,
+    "environment": {"versions": dict, "precision": str},
+}
+RESULTS = {
+    **{"split": str, "n": int, "loss": NUMBER, "accuracy": NUMBER, "balanced_accuracy": NUMBER},
+    "per_class": dict,
+}
+CLASS_RESULTS = {"n": int, "accuracy": NUMBER}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +115,14 @@ class RunDirectory:
         """Whether the folder is a run."""
         return self.settings.is_file()
 
+    def refuse_unwritable(self, folder: Path) -> None:
+        """UserError if results could not be written to a folder, which need not be there yet: before the work."""
+        place = folder
+        while not os.access(place, os.F_OK) and place != place.parent:
+            place = place.parent
+        if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+            raise UserError("the results cannot be written", place, "Make it writable, or evaluate a copy of the run.")
+
     def is_begun(self) -> bool:
         """Whether the folder holds nothing, or no more than a run that was killed before its run.json was written."""
         found = {path.name for path in self.path.iterdir()}
@@ -109,8 +136,10 @@ class RunDirectory:
         try:
             settings = json.loads(self.settings.read_text(encoding="utf-8"))
             version = settings["format_version"]
-        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-            what = f"cannot read run.json: {error}"
+            if version == FORMAT_VERSION:
+                _refuse_other_shape(settings, SETTINGS)
+        except DAMAGE as error:
+            what = f"cannot read run.json: {_reason(error)}"
             raise UserError(what, self.settings, "Restore it from a copy.", code=DAMAGED) from error
         if version != FORMAT_VERSION:
             what = f"run.json has format {version}, this version reads {FORMAT_VERSION}"
@@ -125,12 +154,17 @@ class RunDirectory:
     def read_metrics(self) -> dict[str, Any] | None:
         """Return metrics.json; None where it is missing. UserError (exit 3) if it cannot be read."""
         try:
-            return dict(json.loads(self.metrics.read_text(encoding="utf-8")))
+            numbers = dict(json.loads(self.metrics.read_text(encoding="utf-8")))
+            numbers["loss"] = math.nan if numbers["loss"] is None else numbers["loss"]
+            _refuse_other_shape(numbers, RESULTS)
+            for row in numbers["per_class"].values():
+                _refuse_other_shape(row, CLASS_RESULTS if row["n"] else {})
+            return numbers
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+        except DAMAGE as error:
             hint = f"Delete it: `ignite-vision resume {self.path}` writes it again."
-            raise UserError(f"cannot read metrics.json: {error}", self.metrics, hint, code=DAMAGED) from error
+            raise UserError(f"cannot read metrics.json: {_reason(error)}", self.metrics, hint, code=DAMAGED) from error
 
     @contextlib.contextmanager
     def claimed(self, say: Callable[[str], None] = print) -> Iterator[None]:
@@ -152,7 +186,7 @@ class RunDirectory:
             try:
                 free = lock_file(lock)
             except OSError as error:
-                say(f"warning: this file system has no locks ({error.strerror}): start {self.path} only once")
+                say(f"warning: this file system has no locks ({error.strerror}): do not use {self.path} twice at once")
                 free = True
             lock.seek(0)
             if not free:
@@ -167,4 +201,21 @@ class RunDirectory:
         if self.path.exists() and not self.path.is_dir():
             raise UserError("--out is a file", self.path, "Choose a folder that does not exist yet.")
         if self.path.is_dir() and not self.exists() and not self.is_begun():
-            raise UserError("--out is a folder but no run", self.path, "Choose a folder that does not exist yet.")
+            raise UserError(
+                "--out is a folder but not a run directory", self.path, "Choose a folder that does not exist yet."
+            )
+
+
+def _refuse_other_shape(values: Any, shape: dict[str, Any]) -> None:
+    """Raise LookupError or TypeError, which name the field, if values lack one or hold something else in it."""
+    for name, wanted in shape.items():
+        if isinstance(wanted, dict):
+            _refuse_other_shape(values[name], wanted)
+        elif not isinstance(values[name], wanted):
+            raise TypeError(f"its {name} is {str(values[name])[:40]!r}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return f"it has no {error}" if isinstance(error, LookupError) else str(error)

@@ -34,7 +34,7 @@ def test_a_torchvision_model_gets_three_channels_and_its_minimum():
 def test_any_model_and_optimizer_go_with_digits(model, optimizer):
     from ignite_vision.jobs import rehearse
 
-    assert "went through" in rehearse(prepared("digits", model=model, optimizer=optimizer, lr=0.01))[1]
+    assert "trained two batches" in rehearse(prepared("digits", model=model, optimizer=optimizer, lr=0.01))[1]
 
 
 def test_image_size_enlarges_what_the_model_sees():
@@ -82,7 +82,7 @@ def test_three_seeds_share_one_split_and_split_seeds_do_not():
 
 
 def test_the_folder_recipe_alone_wants_a_folder():
-    with pytest.raises(UserError, match="trains on a folder of images. ignite-vision run folder --data DIR"):
+    with pytest.raises(UserError, match="trains on a folder of images. Run: ignite-vision run folder --data DIR"):
         prepared("folder")
 
 

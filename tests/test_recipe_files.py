@@ -49,7 +49,7 @@ def test_an_unknown_recipe_suggests_the_nearest():
 
 
 def test_an_unknown_recipe_with_no_neighbour_lists_all():
-    with pytest.raises(UserError, match="There are caltech256, cifar10"):
+    with pytest.raises(UserError, match="Choose one of caltech256, cifar10"):
         load("zzzzzzz")
 
 
@@ -155,7 +155,7 @@ def test_a_copy_that_does_not_import_is_one_line(tmp_path):
     copy.write_text("import nowhere_to_be_found")
     with pytest.raises(UserError, match="the recipe does not import: ModuleNotFoundError.* in line 1"):
         load_again(str(tmp_path / "recipe_that_is_gone_too.py"), copy)
-    with pytest.raises(UserError, match="the recipe is neither there nor in the run"):
+    with pytest.raises(UserError, match="the recipe file is missing, and the run has no copy of it"):
         load_again(str(tmp_path / "recipe_that_is_gone_too.py"), tmp_path / "no_copy.py")
 
 

@@ -24,7 +24,7 @@ def test_two_commands_cannot_hold_one_directory(tmp_path):
 
 def test_a_folder_of_something_else_is_not_taken(tmp_path):
     (tmp_path / "recipe.py").write_text("precious")
-    with pytest.raises(UserError, match="a folder but no run"), RunDirectory(tmp_path).claimed():
+    with pytest.raises(UserError, match="a folder but not a run directory"), RunDirectory(tmp_path).claimed():
         pass
     assert (tmp_path / "recipe.py").read_text() == "precious"
 

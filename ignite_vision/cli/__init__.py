@@ -14,11 +14,13 @@ from ignite_vision.cli.console import guarded, set_up
 from ignite_vision.errors import INTERRUPTED, STOPPED
 from ignite_vision.system.process import leave
 
+NAME = "ignite-vision"  # also where `python -m ignite_vision` was typed: what is printed can be copied
+
 
 def main() -> None:
     """Entry point: every foreseen error is one line on stderr and an exit code; a bug is a traceback and 1."""
     set_up()
-    code = guarded(command_line().main, standalone_mode=False)
+    code = guarded(command_line().main, prog_name=NAME, standalone_mode=False)
     if code in (INTERRUPTED, STOPPED):
         leave(code)
     sys.exit(code)
@@ -35,7 +37,7 @@ def command_line() -> click.Group:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="ignite-vision")
+@click.version_option(__version__, prog_name=NAME)
 @click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
 def cli(debug: bool) -> None:
     """Train and evaluate image classifiers.

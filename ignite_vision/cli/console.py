@@ -29,7 +29,7 @@ def guarded(work: Callable[..., Any], *arguments: Any, **options: Any) -> int:
     try:
         work(*arguments, **options)
     except click.ClickException as error:
-        error.show()
+        complain_of_usage(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         say(f"stopped by Ctrl-C. {AGAIN}.")
@@ -49,6 +49,17 @@ def guarded(work: Callable[..., Any], *arguments: Any, **options: Any) -> int:
         complain(str(UserError(f"cannot write: {error.strerror}", error.filename, hint)))
         return NOT_SAVED
     return 0
+
+
+def complain_of_usage(error: click.ClickException) -> None:
+    """Print what click found wrong with the arguments, as one line; for a command without any, the help."""
+    context = getattr(error, "ctx", None)
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # before click 8.2 it was no error
+        error.show()
+        return
+    text = error.format_message()
+    text = text[:1].lower() + text[1:] + ("" if text.endswith((".", "?")) else ".")
+    complain(text + (f" See `{context.command_path} --help`." if context is not None else ""))
 
 
 def complain(text: str) -> None:

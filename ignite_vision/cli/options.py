@@ -1,4 +1,4 @@
-"""Options that several commands share, and what becomes of them."""
+"""Options that several commands share, and how they become what the package takes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from ignite_vision.errors import UserError
 if TYPE_CHECKING:
     from ignite_vision.prepare import Options
 
-NPROC = "Processes, one for each GPU."
+NPROC = "Number of processes on this machine, one per GPU."
 KEEP = "Number of newest checkpoints to keep."
 EVERY = "Save every N iterations.  [default: as often as costs 1 % of the time]"
+SET = "Set a field of the recipe (`ignite-vision show RECIPE` lists them); repeatable."
 CHOICES = ("data", "out", "device", "workers", "checkpoint_every", "keep_checkpoints", "verify_data", "deterministic")
 PATH = click.Path(path_type=Path)
 
-device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
-workers = click.option("--workers", type=click.IntRange(0), help="Processes that decode images.")
+device = click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
+workers = click.option("--workers", type=click.IntRange(0), metavar="N", help="Number of processes that decode images.")
 nproc_per_node = click.option("--nproc-per-node", type=click.IntRange(1), metavar="N", help=NPROC)
 
 
@@ -29,9 +30,13 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         nproc_per_node,
         click.option("--checkpoint-every", type=click.IntRange(1), metavar="N", help=EVERY),
-        click.option("--keep-checkpoints", type=click.IntRange(1), default=2, show_default=True, help=KEEP),
-        click.option("--verify-data", is_flag=True, help="Hash every file: finds one replaced by another of its size."),
-        click.option("--deterministic", is_flag=True, help="Only deterministic kernels on a GPU, as far as possible."),
+        click.option(
+            "--keep-checkpoints", type=click.IntRange(1), metavar="N", default=2, show_default=True, help=KEEP
+        ),
+        click.option(
+            "--verify-data", is_flag=True, help="Hash every file, to notice one replaced by another of its size."
+        ),
+        click.option("--deterministic", is_flag=True, help="Use deterministic GPU kernels where there are any."),
     ):
         command = option(command)
     return command
@@ -42,15 +47,17 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     seed = "Seed for weights, order and augmentation (not for the split)."
     for option in reversed(
         (
-            click.option("--data", type=PATH, help="Where the data set is, or a folder of class folders."),
-            click.option("--out", type=PATH, help="The run directory.  [default: runs/RECIPE-HASH]"),
-            click.option("--epochs", type=click.IntRange(1), help="Number of passes over the training images."),
-            click.option("--batch-size", type=click.IntRange(1), help="Images per optimizer step."),
+            click.option("--data", type=PATH, help="Where the data set is, or a folder with a subfolder per class."),
+            click.option("--out", type=PATH, help="Run directory.  [default: runs/RECIPE-HASH]"),
+            click.option(
+                "--epochs", type=click.IntRange(1), metavar="N", help="Number of passes over the training images."
+            ),
+            click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images per optimizer step."),
             device,
             workers,
-            click.option("--seed", type=int, help=seed),
-            click.option("--precision", help="auto, fp32, bf16 or fp16."),
-            click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Any recipe field."),
+            click.option("--seed", type=int, metavar="N", help=seed),
+            click.option("--precision", metavar="NAME", help="auto, fp32, bf16 or fp16."),
+            click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help=SET),
         )
     ):
         command = option(command)
@@ -58,7 +65,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def options_of(**values: Any) -> Options:
-    """What a command was given, as `prepare` takes it."""
+    """The options of a command as `prepare` takes them."""
     from ignite_vision.prepare import Options
 
     return Options(**values)
@@ -70,6 +77,6 @@ def overrides_of(settings: tuple[str, ...], flags: dict[str, Any]) -> dict[str, 
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
-            raise UserError(f"--set wants FIELD=VALUE, not '{setting}'", next_step="For example --set lr=0.01.")
+            raise UserError(f"--set needs FIELD=VALUE, not '{setting}'", next_step="For example --set lr=0.01.")
         found[name.replace("-", "_")] = value
     return found | {name: str(value) for name, value in flags.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What a run is, as a person reads it before the first epoch, and how it ended."""
+"""The lines that a command prints before the first epoch and after the last."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ignite_vision.system import distributed
 
 
 def summary(prepared: Prepared, plan: Plan) -> list[str]:
-    """What is about to be trained, a line each: data, model, images, cache, training, where."""
+    """Lines that say what is about to be trained: data, model, images, cache, training, run directory."""
     recipe, splits, preprocessing = prepared.recipe, prepared.splits, prepared.preprocessing
     trainable, frozen = count_parameters(prepared.model)
     sizes = " · ".join(f"{name} {len(images):,}" for name, images in splits.items())
@@ -46,26 +46,26 @@ def class_list(classes: tuple[str, ...], most: int = 6) -> str:
 
 
 def model_name(prepared: Prepared) -> str:
-    """The model field as a person would say it."""
+    """Return the model's name, or the description of its function."""
     model = prepared.recipe.model
     return model if isinstance(model, str) else str(describe(model))
 
 
 def shares(prepared: Prepared) -> str:
-    """How many processes share a batch."""
+    """Say how many processes share a batch."""
     processes, batch = distributed.count(), train_batch(prepared.recipe, len(prepared.splits.train))
     return f", {processes} processes with {batch // processes} images each" if processes > 1 else ""
 
 
 def clamped(prepared: Prepared) -> str:
-    """A note when the recipe's batch is larger than the data."""
+    """Say when the recipe's batch is larger than the data."""
     n, wanted = len(prepared.splits.train), prepared.recipe.batch_size // prepared.recipe.accumulate
     small = train_batch(prepared.recipe, n) < wanted
     return f" (batch size {wanted} is more than the {n:,} images)" if small else ""
 
 
 def results(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> Iterator[str]:
-    """The last lines of a command: the accuracy, what is weak, where everything is, what comes next.
+    """Yield the last lines of a command: the accuracy, the weakest classes, where the files are, what to do next.
 
     folder: where these results are.
     """
@@ -81,3 +81,4 @@ def results(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> I
         yield f"next: ignite-vision evaluate {directory} --split val, or look at {directory.curves}"
     else:
         yield f"results: {folder}"
+        yield f"next: look at {folder / 'predictions.csv'} for each image, at {folder / 'confusion.csv'} for each class"

@@ -105,6 +105,10 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
         """Hash (hex) of everything that the pixels depend on: the key of what is computed from them and kept."""
         return self.fingerprint()
 
+    def path(self, i: int) -> Path | None:  # noqa: ARG002
+        """Where image i's file lies; None for what is no file."""
+        return None
+
     def file_size(self, i: int) -> int | None:  # noqa: ARG002
         """Bytes of image i's file; None for what is no file."""
         return None

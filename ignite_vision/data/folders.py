@@ -62,7 +62,7 @@ def refuse_no_folder(root: Path) -> None:
     """UserError if root is no folder, or cannot be looked at."""
     try:
         if not root.is_dir():
-            raise UserError("not a folder" if root.exists() else "no such folder", root, "Look at --data.")
+            raise UserError("not a folder" if root.exists() else "no such folder", root, "Check --data.")
     except OSError as error:
         raise _unreadable(root, error) from error
 
@@ -78,7 +78,9 @@ def levels(root: Path) -> dict[str, Path]:
         return {}
     for several in found.values():
         if len(several) > 1:
-            raise UserError(f"both '{several[0].name}' and '{several[1].name}'", root, "Keep one of them.")
+            raise UserError(
+                f"both '{several[0].name}' and '{several[1].name}' are there, for one split", root, "Keep one of them."
+            )
     return {split: several[0] for split, several in found.items() if several}
 
 
@@ -108,17 +110,17 @@ def notes_on_levels(root: Path, levels: dict[str, Path]) -> tuple[str, ...]:
 def class_names(folder: Path) -> list[bytes]:
     """Names of the class folders, sorted. UserError for fewer than two, with what lies there instead."""
     names = class_folders(folder)
-    layout = f"Put the images of each class into a folder of its own: {folder}/CLASS/image.jpg"
+    layout = f"Put the images of each class into their own folder: {folder}/CLASS/image.jpg."
     if not names:
         n = _count_images(folder)
-        found = f", {n} images lie directly in it" if n else " and no images"
+        found = f", {n} images are directly in it" if n else " and no images"
         raise UserError(f"no class folders{found}", folder, layout)
     if all(_text(name).lower() in itertools.chain(*LEVELS.values()) for name in names):
-        hint = f"Expected {folder}/train/CLASS/image.jpg"
+        hint = f"Expected {folder}/train/CLASS/image.jpg."
         raise UserError(f"no class folders in {', '.join(map(_text, names))}", folder, hint)
     if len(names) == 1:
         inner = folder / _text(names[0])
-        hint = f"Try --data {inner}" if is_class_folders(inner) else layout
+        hint = f"Try --data {inner}." if is_class_folders(inner) else layout
         raise UserError(f"only one class folder, '{inner.name}'", folder, hint)
     return names
 

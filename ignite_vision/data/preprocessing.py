@@ -33,13 +33,15 @@ class Preprocessing:
         object.__setattr__(self, "mean", tuple(map(float, self.mean)))
         object.__setattr__(self, "std", tuple(map(float, self.std)))
         if self.channels not in (1, 3):
-            raise UserError(f"preprocessing wants 1 or 3 channels, not {self.channels}")
+            raise UserError(f"preprocessing needs 1 or 3 channels, not {self.channels}")
         if not 1 <= self.crop <= self.resize:
-            raise UserError(f"preprocessing crops {self.crop} pixels from {self.resize}")
+            raise UserError(f"preprocessing cannot crop {self.crop} pixels from {self.resize}")
         if self.interpolation not in INTERPOLATIONS:
-            raise UserError(f"no interpolation '{self.interpolation}'", next_step=f"One of {INTERPOLATIONS}.")
+            raise UserError(
+                f"no interpolation '{self.interpolation}'", next_step=f"Choose one of {', '.join(INTERPOLATIONS)}."
+            )
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
-            raise UserError(f"preprocessing wants {self.channels} means and standard deviations above 0")
+            raise UserError(f"preprocessing needs {self.channels} means and standard deviations above 0")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-plain values; `from_dict` reads them."""

@@ -36,7 +36,7 @@ class Splits:
     """What the user should know about the data, a line each: for whoever prints warnings."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "classes", tuple(map(str, self.classes)))  # some data sets number them
         if len(self.classes) < 2:
             raise UserError(f"{len(self.classes)} classes", next_step="A classifier needs at least two.")
         if twice := repeated(self.classes):

@@ -66,7 +66,7 @@ def _named(images: Container, classes: Sequence[str]) -> Iterator[tuple[str, str
 
 def resized(splits: Splits, path: Path) -> list[str]:
     """What has another size than splits.csv says, as `'cats/1.jpg': 1,200 -> 1,300 bytes`. splits: as restored."""
-    before = {sample: size for sample, _, _, size in _read_csv(path)}
+    before = {sample: size for sample, _, _, size in read_csv(path)}
     found = []
     for _, images in splits.items():
         for i in range(len(images)):
@@ -87,7 +87,7 @@ def apply_csv(splits: Splits, path: Path) -> Splits:
     }
     gone: list[str] = []
     found: dict[str, list[int]] = {name: [] for name in NAMES}
-    for sample, label, name, _ in _read_csv(path):
+    for sample, label, name, _ in read_csv(path):
         place = places[pools[name]].pop((sample, label), None)
         if place is None:
             gone.append(sample)
@@ -107,7 +107,7 @@ def _changed(gone: list[str], new: list[str], path: Path) -> UserError:
     return UserError(f"not the images of this run: {'; '.join(counts)}", path, hint)
 
 
-def _read_csv(path: Path) -> Iterator[tuple[str, str, str, str]]:
+def read_csv(path: Path) -> Iterator[tuple[str, str, str, str]]:
     """(id, class, split, bytes) of every row. UserError if the file is damaged."""
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:

@@ -5,24 +5,47 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ignite_vision.errors import NOT_SAVED, UserError
 from ignite_vision.evaluation.metrics import confusion
 from ignite_vision.evaluation.predictions import Predictions
 from ignite_vision.system.files import write_atomically
 
 
 def write_results(predictions: Predictions, numbers: dict[str, Any], folder: Path) -> None:
-    """metrics.json, per_class.csv, confusion.csv and predictions.csv: no time, path of a machine, or host in them."""
+    """metrics.json, per_class.csv, confusion.csv and predictions.csv: no time, path of a machine, or host in them.
+
+    UserError (exit 4) when the disk does not take them.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_all(predictions, numbers, folder)
+    except OSError as error:
+        reason = f"the results cannot be written: {error.strerror}"
+        raise UserError(reason, folder, "Free some space and run the same command again.", code=NOT_SAVED) from error
+
+
+def _write_all(predictions: Predictions, numbers: dict[str, Any], folder: Path) -> None:
     columns = ("n", "precision", "recall", "f1", "accuracy")
     per_class = [(name, *(row.get(c, "") for c in columns)) for name, row in numbers["per_class"].items()]
     write_atomically(folder / "per_class.csv", _csv([("class", *columns), *per_class]))
     write_atomically(folder / "confusion.csv", _csv([("true", "predicted", "count"), *confusion(predictions)]))
     write_atomically(folder / "predictions.csv", _csv(prediction_rows(predictions)))
     # last: whoever finds metrics.json finds the others too
-    write_atomically(folder / "metrics.json", json.dumps(numbers, indent=2) + "\n")
+    write_atomically(folder / "metrics.json", json.dumps(json_plain(numbers), indent=2, allow_nan=False) + "\n")
+
+
+def json_plain(numbers: dict[str, Any]) -> dict[str, Any]:
+    """The same with None for what is not finite: JSON has no NaN."""
+    return {name: None if _is_odd(value) else value for name, value in numbers.items()}
+
+
+def _is_odd(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def prediction_rows(predictions: Predictions) -> Iterator[tuple[Any, ...]]:

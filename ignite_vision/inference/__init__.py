@@ -1,1 +1,1 @@
-"""From a model file to answers."""
+"""From a model file to predictions."""

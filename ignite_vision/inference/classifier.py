@@ -22,7 +22,7 @@ from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system.device import autocast, pick_device, pick_precision
 from ignite_vision.training.engines import make_evaluator
 
-DEFAULT_BATCH = 16  # of a file that does not say in which batches it was evaluated
+DEFAULT_BATCH = 16  # for a file that does not say in which batches it was evaluated
 
 
 class Classifier:
@@ -41,10 +41,11 @@ class Classifier:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str = "auto", model: nn.Module | None = None) -> Classifier:
-        """Return the classifier of a run or of a bare model.safetensors. Runs no code of theirs.
+        """Return the classifier of a run directory or of a bare model.safetensors. Runs no code from them.
 
-        model: a network of a recipe's own, which the file cannot name; its weights are read from the file. UserError
-        for a file that is damaged (exit 3), that does not fit, or whose network is code in a recipe (exit 2).
+        model: the network of a recipe's own model function, which the file cannot name; its weights come from the
+        file. UserError for a file that is damaged (exit 3), that does not fit, or whose network is code in a recipe
+        (exit 2).
         """
         place = Path(path)
         directory = RunDirectory(place)
@@ -64,8 +65,17 @@ class Classifier:
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """(N,C,H,W) uint8, as a reader of images gives them -> logits (N, classes) float32, on the CPU."""
-        return torch.cat([self._logits(part) for part in images.split(self.batch_size)])
+        """(N,C,H,W) uint8, grey or RGB, as a reader of images gives them -> logits (N, classes) float32, on the CPU.
+
+        Any N and any size, all alike; images of other sizes in another call: each row has the same bits in any company.
+        ValueError for anything else.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise ValueError(
+                f"images must be uint8 (N,C,H,W) of 1 or 3 channels, not {images.dtype} {tuple(images.shape)}"
+            )
+        parts = images.split(self.batch_size) if len(images) else ()
+        return torch.cat([torch.empty(0, len(self.classes)), *map(self._logits, parts)])
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
         """Up to one batch, padded to the fixed shape: a row's bits depend on the batch's size."""
@@ -76,7 +86,7 @@ class Classifier:
         return logits[: len(images)].float().cpu()
 
     def predict(self, images: Container, workers: int | None = None, say: Callable[[str], None] = print) -> Predictions:
-        """Answer for a container of images with targets; several processes share the work, and all have the whole.
+        """Predict a container of images with targets; several processes share the work, and each has the whole result.
 
         workers: processes that read; None: as many as help. say: called with a line of warning.
         """

@@ -88,6 +88,12 @@ def errors_as_values(read: Callable[[Any, Request], Batch]) -> Callable[[Any, Re
     return careful
 
 
+def padded(index: np.ndarray, batch: int) -> np.ndarray:
+    """(n,) indices -> (batch,): the last one again and again; that of the first image where there is none."""
+    last = index[-1:] if len(index) else np.zeros(1, dtype=np.int64)
+    return np.concatenate([index, np.repeat(last, batch - len(index))])
+
+
 class TrainBatches(Dataset[Batch]):
     """Requests -> (images (N,C,S,S) uint8, targets (N,) int64, u (N,k) float32: the augmentation's draws)."""
 
@@ -113,9 +119,7 @@ class EvalBatches(Dataset[Batch]):
     @errors_as_values
     def __getitem__(self, request: Request) -> Batch:
         epoch, index = request
-        last = index[-1:] if len(index) else np.zeros(1, dtype=np.int64)
-        padded = np.concatenate([index, np.repeat(last, self.batch - len(index))])
-        return self.source[epoch, padded], self.targets[torch.from_numpy(index)]
+        return self.source[epoch, padded(index, self.batch)], self.targets[torch.from_numpy(index)]
 
 
 def train_batch(recipe: Recipe, n: int) -> int:
@@ -128,7 +132,7 @@ def train_batch(recipe: Recipe, n: int) -> int:
         hint = f"For example --batch-size {-(-batch // processes) * processes * recipe.accumulate}."
         raise UserError(f"batches of {batch} images cannot be shared equally by {processes} processes", next_step=hint)
     if batch < processes:
-        raise UserError(f"{n} images are too few for {processes} processes", next_step="Use fewer.")
+        raise UserError(f"{n} images are too few for {processes} processes", next_step="Use fewer processes.")
     return batch // processes * processes
 
 

@@ -2,7 +2,7 @@
 
     $XDG_CACHE_HOME/ignite-vision/pixels-3fa9c1d2e4b5a697/00000.raw 00001.raw ... key.json
 
-A file appears under its name only when it is whole, so interrupted writing goes on and no lock is needed: two runs
+A file appears under its name only when it is whole, so interrupted writing continues and no lock is needed: two runs
 that write the same file write the same bytes. The folder's name is a hash of everything that the rows depend on; a
 changed image is another folder. A file of the wrong size is written again.
 """
@@ -151,7 +151,7 @@ def folder_of(kind: str, key: Any) -> Path:
 
 
 def has_room(size: int) -> bool:
-    """Whether the cache folder's disk has room for so many bytes."""
+    """Whether the cache folder's disk has room for this many bytes."""
     folder = cache_home()
     while not folder.exists():
         folder = folder.parent

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from ignite_vision.augment import augment, changes_targets, draws
+from ignite_vision.augment import augment, changes_targets, draws, needs_seed
 from ignite_vision.data.preprocessing import center_crop, normalize
 from ignite_vision.data.splits import NAMES
 from ignite_vision.errors import UserError
-from ignite_vision.identity import describe
-from ignite_vision.loading.batches import eval_batch, in_order
+from ignite_vision.identity import MODULE_ATTRIBUTES, describe
+from ignite_vision.loading.batches import eval_batch, in_order, padded
 from ignite_vision.loading.cache import Shards, has_room, my_shares, with_progress
 from ignite_vision.loading.loaders import eval_loader
 from ignite_vision.loading.sources import Decoded, Mapped, Resident, Views
@@ -35,6 +35,7 @@ from ignite_vision.system.environment import record
 from ignite_vision.system.memory import free_memory
 
 RESIDENT_SHARE = 0.25  # of the free memory that rows may take
+CHECKED = 2  # rows of a cache that are computed again when it is used
 AS_COMPUTED = 0.05  # of the largest value: rows of another batch size differ in their last bits, in bf16 by 1/256
 
 
@@ -64,7 +65,10 @@ class Features:
             return "an augmentation changes the targets"
         if not all(images.stable for _, images in self.prepared.splits.items()):
             return "a custom Dataset may return different images each time"
-        shards = [self._on_disk(split) for split in NAMES]
+        try:
+            shards = [self._on_disk(split) for split in NAMES]
+        except UserError as error:  # a layer or an operation holds what has no state to describe: an open file, a lock
+            return f"what decides the features cannot be described: {error.what}"
         if all(found is not None and not found.missing() for found in shards):
             return None
         return self._obstacle_to_new()
@@ -78,18 +82,23 @@ class Features:
 
     def source(self, split: str) -> Views:
         """Rows of a split, computed now where they are not on disk yet; in memory if they fit there."""
-        shards = self._on_disk(split)
-        if shards is not None and not self._still_true(split, shards):
-            self.prepared.say(f"warning: cached features of {split} are not what the model computes: computed again")
-            folder, shards = shards.folder, None
-            distributed.from_first(lambda: shutil.rmtree(folder, ignore_errors=True))
-        if shards is None:
-            shards = self._new(split)
+        shards = self._believed(split) or self._new(split)
         for todo in my_shares(shards):
             self._compute(split, shards, todo)
         device = self.prepared.device
         fits = shards.n * shards.row_bytes <= RESIDENT_SHARE * free_memory(device)
         return Views(Resident(shards.read_all().to(device)) if fits else Mapped(shards), self.views(split))
+
+    def _believed(self, split: str) -> Shards | None:
+        """Features on disk, unless they are not what the model computes: then they are deleted everywhere."""
+        shards = self._on_disk(split)
+        if all(distributed.gather(shards is None or self._still_true(split, shards))):
+            return shards
+        self.prepared.say(f"warning: cached features of {split} are not what the model computes: computed again")
+        if shards is not None and distributed.local_rank() == 0:
+            shutil.rmtree(shards.folder, ignore_errors=True)
+        distributed.barrier()
+        return None
 
     def _new(self, split: str) -> Shards:
         sample = self._sample()
@@ -103,14 +112,20 @@ class Features:
         return Shards.on_disk("features", self._key(split), len(self.prepared.splits[split]))
 
     def _still_true(self, split: str, shards: Shards) -> bool:
-        """Whether two rows on disk are what the model computes: a key cannot know everything that decides them."""
-        if 0 in shards.missing():
+        """Whether some rows on disk are what the model computes: a key cannot know everything that decides them.
+
+        Two rows, or a whole batch where an operation draws for a batch at a time.
+        """
+        missing = shards.missing()
+        on_disk = [shards.rows(k) for k in range(shards.count) if k not in missing]
+        if not on_disk:
             return True
-        index = np.arange(min(2, shards.n))
-        canvases = self._decoded(split)[0, index]
+        whole = split == "train" and needs_seed(self.prepared.recipe.augment)
+        _, index = in_order(on_disk[0], self._batch if whole else CHECKED)[0]
+        canvases = self._decoded(split)[0, padded(index, self._batch) if whole else index]
         self.prepared.model.eval()
         with torch.inference_mode(), self._below_head() as below:
-            found = below(self._view(split, canvases, index, 0)).cpu().float()
+            found = below(self._view(split, canvases, index, 0))[: len(index)].cpu().float()
         kept = shards.gather(index)[:, 0].float()
         return found.shape == kept.shape and bool((found - kept).abs().max() <= AS_COMPUTED * kept.abs().max())
 
@@ -169,8 +184,7 @@ class Features:
         images = canvases.to(self.prepared.device, non_blocking=True)
         if split == "train" and recipe.augment:
             seed_everything(recipe.split_seed, Purpose.AUGMENT, v, int(index[0]))  # for operations without `draws`
-            padded = np.concatenate([index, np.repeat(index[-1:], len(images) - len(index))])
-            u = uniforms(recipe.split_seed, v, padded, draws(recipe.augment)).to(images.device)
+            u = uniforms(recipe.split_seed, v, padded(index, len(images)), draws(recipe.augment)).to(images.device)
             nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
             images, _ = augment(images, nothing, u, recipe.augment, preprocessing.crop)
         return normalize(center_crop(images, preprocessing.crop), preprocessing)
@@ -235,5 +249,5 @@ def frozen_hash(model: nn.Module) -> str:
 
 def _settings(module: nn.Module) -> str:
     """A module's plain attributes, such as `self.scale = 2`."""
-    plain = {name: value for name, value in vars(module).items() if name[0] != "_" and name != "training"}
+    plain = {name: value for name, value in vars(module).items() if name not in MODULE_ATTRIBUTES}
     return repr(sorted((name, describe(value)) for name, value in plain.items()))

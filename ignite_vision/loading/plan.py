@@ -44,7 +44,7 @@ def _choose(prepared: Prepared) -> Plan:
             reason = f"all but the head is frozen; {features.views('train')} view(s) of each training image"
             return Plan("features", reason, on_disk=True)
         if cache == "features":
-            raise UserError(f"features cannot be computed once: {obstacle}", next_step="Use --set cache=auto.")
+            raise UserError(f"features cannot be cached: {obstacle}", next_step="Use --set cache=auto.")
     return _pixels(prepared)
 
 
@@ -60,7 +60,7 @@ def _pixels(prepared: Prepared) -> Plan:
     free = free_memory(device)
     processes = distributed.local_count() if device.type == "cpu" else 1  # each holds all rows
     fits = size * processes <= RESIDENT_SHARE * free
-    reason = f"{size / 2**20:,.0f} MiB as pixels, {free / 2**20:,.0f} MiB of memory free"
+    reason = f"{size / 2**20:,.0f} MiB of pixels, {free / 2**20:,.0f} MiB of memory free"
     costly = splits.train.costly
     worth = costly and (n > DECODE_AGAIN or not fits or cache == "pixels" or processes > 1) and has_room(size)
     if cache == "resident" or (fits and cache != "pixels"):

@@ -61,7 +61,7 @@ def check_header(header: Mapping[str, Any], path: Path) -> Header:
 
 
 def _unusable(field: str, path: Path) -> UserError:
-    return UserError(f"the model's header cannot be used: its {field}", path, "Train or export it again.", code=DAMAGED)
+    return UserError(f"the model's header cannot be used: its {field}", path, "Train it again.", code=DAMAGED)
 
 
 def _is_text(value: Any) -> bool:

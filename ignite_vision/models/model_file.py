@@ -99,7 +99,7 @@ def read_header(path: Path) -> dict[str, Any]:
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
     if not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION:
-        raise UserError("not a model that this version reads", path, "Train or export it again.", code=DAMAGED)
+        raise UserError("not a model that this version reads", path, "Train it again.", code=DAMAGED)
     if header.get("header_sha256", seal) != seal:
         raise UserError("the model's header is not as it was written", path, "Restore it from a copy.", code=DAMAGED)
     return header
@@ -171,7 +171,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     except (RuntimeError, ValueError) as error:
         raise _misfit(path, _reason(error)) from error
     if not all_finite(network):
-        hint = "Train it again: these weights are no model."
+        hint = "Train it again: these weights cannot be used."
         raise UserError("the model holds parameters that are not finite", path, hint, code=DAMAGED)
 
 

@@ -136,7 +136,7 @@ def _weights_file(weights: str) -> Path | None:
     if path.is_file():
         return path
     if path.suffix or "/" in weights:
-        raise UserError("no such weights file", path, "Look at --set weights=.")
+        raise UserError("no such weights file", path, "Check --set weights=PATH.")
     return None
 
 

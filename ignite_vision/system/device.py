@@ -24,11 +24,11 @@ def pick_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"device '{name}' is not supported", next_step="Choose cpu, cuda or cuda:1.")
     if device.type == "cuda" and not has_cuda():
-        raise UserError(f"no {name} here: {why_no_cuda(look_for_nvidia())}", next_step="--device cpu works.")
+        raise UserError(f"{name} is not available: {why_no_cuda(look_for_nvidia())}", next_step="Use --device cpu.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise UserError(
-            f"no {name} here: GPUs are counted from 0, and there are {found}", next_step="--device cpu works."
+            f"{name} is not available: GPUs are counted from 0, and there are {found}", next_step="Use --device cpu."
         )
     return device
 

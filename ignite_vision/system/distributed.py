@@ -35,7 +35,7 @@ def launched() -> bool:
 def join(backend: str) -> None:
     """Find the other processes, by torchrun's variables or srun's. backend: nccl or gloo.
 
-    With gloo this process sees no GPU from here on, nor do its children. UserError with nccl when it has no GPU to
+    With gloo this process and its children see no GPU afterwards. UserError with nccl when it has no GPU to
     itself.
     """
     if backend == "gloo":  # Ignite would choose this process's GPU, of which there may be fewer

@@ -57,7 +57,7 @@ def replacing(path: Path, mark: str = "") -> Iterator[Path]:
 
     A reader, a crash or a power cut finds the old file or the new, never a half, and after the block the new one. When
     the block raises, `path` is as it was and nothing is left beside it. OSError when the disk does not take it.
-    mark: tells the temporary file from another process's, where several may write the same.
+    mark: part of the temporary file's name, so that several processes may write the same file.
     """
     temporary = path.with_name(f".{path.name}{mark}.tmp")
     try:
@@ -91,8 +91,8 @@ def lock_file(file: IO[Any]) -> bool:
     """Lock a file opened for writing until it is closed or the process ends. False if another process has the lock.
 
     The lock is lockf's: forked loader workers do not inherit it (flock's they would, and a restart after kill -9 would
-    be refused for seconds). OSError when the lock cannot be had for another reason: the file system has none (ENOLCK,
-    NFS without its lock daemon). On Windows nothing is locked.
+    be refused for seconds). OSError when it fails for another reason: the file system has no locks (ENOLCK, NFS
+    without its lock daemon). On Windows nothing is locked.
     """
     if fcntl is None:
         return True
@@ -149,5 +149,5 @@ def _temporary_home() -> Path:
     folder = Path(tempfile.gettempdir()) / f"ignite-vision-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != user):
-        raise UserError("no folder for caches: it belongs to another user", folder, "Set XDG_CACHE_HOME to yours.")
+        raise UserError("the cache folder belongs to another user", folder, "Set XDG_CACHE_HOME to a folder of yours.")
     return folder

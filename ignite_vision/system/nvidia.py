@@ -24,9 +24,9 @@ def has_cuda() -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Nvidia:
-    """What there is of NVIDIA on this machine or in this container, asked without torch.
+    """What this machine or container has of NVIDIA, found without torch.
 
-    driver: the newest CUDA that the driver knows, as it counts (12020 is 12.2); 0 without its library.
+    driver: the newest CUDA that the driver supports, as it counts (12020 is 12.2); 0 without its library.
     on_host: the kernel has the driver, which a container sees with or without GPUs. asked_for: by `--gpus`.
     """
 
@@ -69,7 +69,7 @@ def why_no_cuda(seen: Nvidia) -> str:
     if seen.driver // 1000 < wanted:
         known = f"{seen.driver // 1000}.{seen.driver % 1000 // 10}"
         return (
-            f"the NVIDIA driver is too old, it knows CUDA {known} and this torch needs {wanted}.0 (driver"
+            f"the NVIDIA driver is too old, it supports CUDA {known} and this torch needs {wanted}.0 (driver"
             f" {FIRST_DRIVER.get(wanted, 'of that time')} or newer); update it, or install torch and torchvision from"
             f" {OLDER_TORCH} instead"
         )
@@ -79,16 +79,16 @@ def why_no_cuda(seen: Nvidia) -> str:
 def _why_no_driver(seen: Nvidia) -> str:
     if seen.device_files or seen.asked_for:
         return (
-            "a GPU was asked for, but there is no driver library (libcuda.so.1); in Docker install the NVIDIA"
+            "a GPU was requested, but there is no driver library (libcuda.so.1); in Docker install the NVIDIA"
             " container toolkit and pass --gpus all"
         )
     if seen.on_host:
         return "the host has an NVIDIA driver, but this container got no GPU; pass --gpus all to docker run"
-    return "no NVIDIA driver is visible; in Docker it takes the driver and the NVIDIA container toolkit, and --gpus all"
+    return "no NVIDIA driver is visible; in Docker a GPU needs the driver, the NVIDIA container toolkit and --gpus all"
 
 
 def unused_gpu(seen: Nvidia) -> str | None:
-    """Why an NVIDIA GPU that is here, or was asked for, computes nothing. None where there is none, or it is hidden."""
+    """Why an NVIDIA GPU that is there, or was requested, is not used. None where there is none, or it is hidden."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     if hidden or has_cuda() or not (seen.device_files or seen.asked_for):
         return None

@@ -1,7 +1,7 @@
 """Every setting that holds for a whole process, and what it does to whoever makes it.
 
 Importing this module changes nothing, and does not import torch; calling does. The `ignite-vision` command makes all
-of these settings. Who calls `fit` from a program of their own gets none of them, and may call `tune_processor`.
+of these settings. A custom program that calls `fit` gets none of them, and may call `tune_processor`.
 
     outlive_output               standard streams that nobody reads, or that are closed or full, raise no more
     pause_garbage_collection     nothing is collected until resume_garbage_collection: for the imports
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import errno
 import gc
 import io
@@ -140,6 +139,8 @@ def keep_freed_memory() -> None:
     times as fast with mobilenet_v2, 1.30 with densenet121, 1.55 with resnet50 (`python -m benchmarks --only
     allocator`). No result changes; the process stays as large as it ever was.
     """
+    import ctypes
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)

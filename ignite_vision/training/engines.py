@@ -167,7 +167,7 @@ def not_finite(where: str, optimizer: torch.optim.Optimizer, directory: RunDirec
     return UserError(
         f"the loss is not finite in {where} at learning rate {lr:.3g}",
         directory,
-        f"Try a smaller one, `--set lr={lr / 10:.1g}`, or `--set precision=fp32`. The last good checkpoint is kept.",
+        f"Try a smaller one, `--set lr={lr / 10:.1g}`, or `--set precision=fp32`. Earlier checkpoints are kept.",
     )
 
 

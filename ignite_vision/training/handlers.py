@@ -167,7 +167,7 @@ def write_history(run: Run, meters: Meters, validation: Validation) -> None:
             if distributed.is_first():
                 append_line(run.directory.timings, timing(run, meters))
         except OSError as error:
-            run.say(f"warning: {error.strerror}: the epoch is not in {error.filename}. The next save makes up for it.")
+            run.say(f"warning: {error.strerror}: the epoch is not in {error.filename}. The next save writes it.")
         meters.sums.reset()  # here and not at EPOCH_STARTED, which fires again when a run resumes within an epoch
         validation.closing = False
 

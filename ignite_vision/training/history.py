@@ -86,7 +86,7 @@ class History:
         """
         if name in (*FIELDS, "score") or not NAME.fullmatch(name):
             raise ValueError(
-                f"'{name}' cannot be recorded: it is {'no name' if not NAME.fullmatch(name) else 'a column'}"
+                f"'{name}' cannot be recorded: it is {'no valid name' if not NAME.fullmatch(name) else 'a column'}"
             )
         if show:
             self.shown.add(name)

@@ -53,7 +53,7 @@ class Run(Prepared):
         ValueError for a name that is taken or the run's own.
         """
         if name in RESERVED:
-            raise ValueError(f"'{name}' is the run's own: call yours something else")
+            raise ValueError(f"'{name}' is reserved for the run: choose another name")
         if not (hasattr(holder, "state_dict") and hasattr(holder, "load_state_dict")):
             raise ValueError(f"'{name}' has no state_dict and load_state_dict")
         self.saver.keep(name, holder)

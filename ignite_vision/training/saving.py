@@ -41,7 +41,7 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.d
 
 
 class Saver:
-    """Saves a run's objects: when that costs no more than 1 % of the time, or every so many iterations, or now."""
+    """Saves a run's objects: when that costs no more than 1 % of the time, or every N iterations, or now."""
 
     def __init__(
         self,

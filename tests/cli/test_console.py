@@ -32,9 +32,9 @@ def test_work_that_is_done_is_exit_code_0_and_gets_its_arguments(capsys):
     ("error", "code", "line"),
     [
         (
-            UserError("no such folder", "a/b", "Look at --data.", DAMAGED),
+            UserError("no such folder", "a/b", "Check --data.", DAMAGED),
             3,
-            "error: no such folder (a/b). Look at --data.",
+            "error: no such folder (a/b). Check --data.",
         ),
         (
             Stopped("stopped by SIGTERM after iteration 7, saved.", 75),
@@ -43,7 +43,13 @@ def test_work_that_is_done_is_exit_code_0_and_gets_its_arguments(capsys):
         ),
         (KeyboardInterrupt(), 130, "stopped by Ctrl-C. Run the same command again and it resumes."),
         (click.Abort(), 130, "stopped by Ctrl-C. Run the same command again and it resumes."),
-        (click.UsageError("No such option"), 2, "Error: No such option"),
+        (click.UsageError("No such option: --epoch"), 2, "error: no such option: --epoch."),
+        (click.UsageError("Did you mean --epochs?"), 2, "error: did you mean --epochs?"),
+        (
+            click.UsageError("Missing argument", click.Context(click.Command("run"), info_name="run")),
+            2,
+            "error: missing argument. See `run --help`.",
+        ),
         (
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "run/history.jsonl"),
             4,

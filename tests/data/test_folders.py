@@ -137,7 +137,7 @@ def test_what_is_no_folder_is_refused(tmp_path):
 
 def test_a_flat_folder_of_images_says_how_many_and_what_to_do(tmp_path):
     message = refused(write(tmp_path, "1.png", "2.jpg"))
-    assert message.startswith("no class folders, 2 images lie directly in it")
+    assert message.startswith("no class folders, 2 images are directly in it")
     assert f"{tmp_path}/CLASS/image.jpg" in message
 
 

@@ -269,7 +269,7 @@ class TestFullDisk:
         assert "iteration 32 is not saved: the disk is full" in error
         assert "MB are free; earlier checkpoints are kept." in error
         assert "epoch 4/4" in result[1]
-        assert "Training goes on." in result[1]
+        assert "Training continues." in result[1]
         assert not list((out / "checkpoints").glob(".*"))
         (disk / "filler").unlink()
         assert "resumed    from step" in goes_on(out)
@@ -280,7 +280,7 @@ class TestFullDisk:
         plan = Both(Do("ITERATION_COMPLETED", 9, Fill()), Do("ITERATION_COMPLETED", 21, Free()))
         code, text = run("run", STUBBORN, "--out", out, "--checkpoint-every", 4, plan=plan)
         assert code == 0, text
-        assert "Training goes on." in text
+        assert "Training continues." in text
         assert_same(out, whole)
 
     def test_a_limit_on_the_size_of_files_is_said_in_words(self, tmp_path, whole):
@@ -592,7 +592,7 @@ class TestSignals:
         child.signal_group(signal.SIGTERM)
         assert child.wait(15) == 75, child.text
         assert time.monotonic() - begin < 15
-        assert "saved. Go on with" in child.text
+        assert "saved. Resume with" in child.text
         assert "Traceback" not in child.text
         child.expect_nothing_left()
         (tmp_path / "hang").unlink()
@@ -643,7 +643,7 @@ class TestBeginnings:
 
     def test_a_folder_of_the_same_names_that_was_never_locked_is_not(self, tmp_path):
         (tmp_path / "recipe.py").write_text("precious")
-        with pytest.raises(UserError, match="a folder but no run"):
+        with pytest.raises(UserError, match="a folder but not a run directory"):
             RunDirectory(tmp_path).claimed().__enter__()
 
     def test_a_run_that_was_extended_and_killed_before_its_results_is_not_finished(self, make_run, monkeypatch):

@@ -178,7 +178,8 @@ class TestCaches:
 import dataclasses
 import torch
 from torch import nn
-from ignite_vision import Recipe, Splits, cache
+from ignite_vision import Recipe, Splits
+from ignite_vision.loading import cache
 from ignite_vision.datasets import image_folder
 
 cache.SHARD_ROWS = 6  # several files in a cache of a few images

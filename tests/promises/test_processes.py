@@ -151,7 +151,7 @@ def test_two_processes_train_as_one_does_but_for_rounding(tmp_path):
 
 
 def backbone(num_classes):
-    """Return a network whose head can be told apart."""
+    """Return a network whose head can be separated."""
     below = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
     return nn.Sequential(below, nn.Linear(144, num_classes))
 
@@ -406,5 +406,5 @@ def test_torchrun_gives_the_same_bytes_and_another_number_of_processes_is_not_ex
     assert (tmp_path / "spawned" / "predictions.csv").read_bytes() == before
     code, errors = command("spawned", "--epochs", "4")
     assert code == 0
-    assert "from here on not exact, changed since this run began: processes: 2 -> 1" in errors
+    assert "no longer bit-exact from here; changed since the run began: processes: 2 -> 1" in errors
     assert json.loads((tmp_path / "spawned" / "metrics.json").read_text())["exact"] is False

@@ -1,4 +1,4 @@
-"""`evaluate`: how good a finished run's model is, on its own images or on others."""
+"""`evaluate`: the metrics of a finished run's model, on the run's own images or on others."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run_directory", metavar="RUN", type=PATH)
-@click.option("--data", type=PATH, help="Where the data set is now, or other images of the same classes.")
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option("--data", type=PATH, help="Where the data is now, or other images of the same classes.")
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Which images."
+)
 @device
 @workers
 @nproc_per_node
 def evaluate(run_directory: Path, data: Path | None, split: str, nproc_per_node: int | None, **options: Any) -> None:
-    """Evaluate the best model of RUN on one of its splits, or on another folder of the same classes."""
+    """Evaluate the best model of RUN on a split or on another folder.
+
+    With --data it may evaluate other images of the same classes: the run's own results stay as they are.
+    """
     from ignite_vision.cli.launch import launch
 
     choices = options_of(data=data, out=run_directory, **options)
@@ -31,7 +36,7 @@ def evaluate(run_directory: Path, data: Path | None, split: str, nproc_per_node:
 
 def _evaluate(options: Options, run_directory: Path, split: str) -> None:
     from ignite_vision.cli.summary import results
-    from ignite_vision.jobs import evaluate_run
+    from ignite_vision.evaluating import evaluate_run
     from ignite_vision.run_directory import RunDirectory
 
     directory = RunDirectory(run_directory)

@@ -1,4 +1,4 @@
-"""`doctor`: the machine under a run."""
+"""`doctor`: the machine, as training sees it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import click
 
 @click.command()
 def doctor() -> None:
-    """Show versions, device, precision, threads and memory: what a bug report needs."""
+    """Show versions, device, precision, threads and memory.
+
+    Paste it into a bug report.
+    """
     from ignite_vision.cli.machine import doctor as findings
 
     rows = findings()

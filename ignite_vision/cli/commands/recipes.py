@@ -1,15 +1,15 @@
-"""`list` and `show`: what there is to run."""
+"""`list` and `show`: the recipes and their fields."""
 
 from __future__ import annotations
 
 import click
 
-from ignite_vision import recipe_files
-
 
 @click.command("list")
 def list_recipes() -> None:
     """List the built-in recipes."""
+    from ignite_vision import recipe_files
+
     rows = [(name, recipe_files.docstring(name).splitlines()[0]) for name in recipe_files.names()]
     width = max(len(name) for name, _ in rows)
     for name, title in rows:
@@ -19,9 +19,10 @@ def list_recipes() -> None:
 @click.command()
 @click.argument("recipe")
 def show(recipe: str) -> None:
-    """Show what RECIPE says of itself and all its fields."""
+    """Show the description and all fields of RECIPE."""
     import ast
 
+    from ignite_vision import recipe_files
     from ignite_vision.identity import fields_of
 
     loaded = recipe_files.load(recipe)

@@ -1,4 +1,4 @@
-"""`run` and `resume`: train, evaluate, leave a run directory."""
+"""`run` and `resume`: train, evaluate, and write a run directory."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 @click.argument("recipe")
 @run_options
 @training_options
-@click.option("--dry-run", is_flag=True, help="Build everything, run two batches, train nothing, write nothing.")
+@click.option("--dry-run", is_flag=True, help="Build everything and run two batches; write nothing.")
 def run(recipe: str, dry_run: bool, nproc_per_node: int | None, **options: Any) -> None:
-    """Train RECIPE (a name, a .py file, or a folder of images) and evaluate it on its test split.
+    """Train a classifier and evaluate it on the test split.
+
+    RECIPE is a name from `ignite-vision list`, a .py file, or a folder of images with a subfolder per class.
 
     Run the same command again and it resumes.
     """
@@ -49,8 +51,8 @@ def run(recipe: str, dry_run: bool, nproc_per_node: int | None, **options: Any) 
 
 @click.command()
 @click.argument("run_directory", metavar="RUN", type=PATH)
-@click.option("--data", type=PATH, help="Where the data set is now, if it moved.")
-@click.option("--epochs", type=click.IntRange(1), help="Train longer: up to this many epochs in all.")
+@click.option("--data", type=PATH, help="Where the data is now, if it was moved.")
+@click.option("--epochs", type=click.IntRange(1), metavar="N", help="Train up to N epochs in all.")
 @device
 @workers
 @training_options
@@ -92,10 +94,11 @@ def _train(options: Options, load: Callable[[], LoadedRecipe], overrides: dict[s
 
 
 def already_finished(outcome: Outcome) -> str:
-    """Say that there is nothing to do, and how to train longer where that is possible."""
+    """Say that the run is finished, and how to train longer where that is possible."""
+    epochs = f"{outcome.epochs} epoch" + "s" * (outcome.epochs > 1)
     if outcome.stopped_early:
-        return f"already finished (stopped early after {outcome.epochs} epochs)."
-    return f"already finished ({outcome.epochs} epochs). Use --epochs N to train longer."
+        return f"already finished (stopped early after {epochs})."
+    return f"already finished ({epochs}). Use --epochs N to train longer."
 
 
 def _dry_run(options: Options, load: Callable[[], LoadedRecipe], overrides: dict[str, str]) -> None:

@@ -80,7 +80,7 @@ def weights_identity(name: str, weights: str) -> str:
 
 
 def licence(name: str, weights: str) -> str | None:
-    """Return where the weights' licence stands: torchvision says so for some of a licence of their own."""
+    """Return where the weights' licence is, for those that torchvision names one for."""
     found = _recognised(name, weights)
     return found.meta.get("license") if found else None
 
@@ -98,7 +98,7 @@ def _published(name: str, weights: str) -> Any:
     known = zoo.get_model_weights(name)
     if weights not in known.__members__:
         choices = list(dict.fromkeys(["DEFAULT", *known.__members__]))
-        hint = did_you_mean(weights, choices) or f"There are {', '.join(choices)}; or give a path."
+        hint = did_you_mean(weights, choices) or f"Choose one of {', '.join(choices)}, or give a path."
         raise UserError(f"{name} has no weights '{weights}'", next_step=hint)
     return known[weights]
 

@@ -1,88 +1,16 @@
-"""The command line as a person meets it: what it prints, where, and its exit codes."""
+"""`run` and `resume`."""
 
 import json
 import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-
-def command(*arguments, cwd=None, timeout=120):
-    """Run ignite-vision in a fresh process."""
-    return subprocess.run(
-        [sys.executable, "-m", "ignite_vision", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=timeout,
-    )
-
-
-def in_process(capsys, monkeypatch, *arguments):
-    """Run ignite-vision in this process: (exit code, stdout, stderr). Torch is loaded already."""
-    from ignite_vision import cli
-
-    monkeypatch.setattr(sys, "argv", ["ignite-vision", *map(str, arguments)])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as stop:
-        code = stop.code or 0
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
-@pytest.fixture
-def ignite_vision(capsys, monkeypatch):
-    return lambda *arguments: in_process(capsys, monkeypatch, *arguments)
-
-
-def assert_one_error_line(result, *parts, code=2):
-    """The exit code, one line `error: WHAT. NEXT STEP` on stderr, and nothing on stdout."""
-    returned, out, err = result
-    errors = [line for line in err.splitlines() if line.startswith("error:")]
-    assert (returned, out, len(errors)) == (code, "", 1), (returned, out, err)
-    assert "Traceback" not in err
-    for part in parts:
-        assert part in errors[0]
-
-
-def test_version_is_printed(ignite_vision):
-    from ignite_vision import __version__
-
-    assert ignite_vision("--version")[1] == f"ignite-vision, version {__version__}\n"
-
-
-def test_list_names_every_recipe_with_its_title(ignite_vision):
-    code, out, _ = ignite_vision("list")
-    assert code == 0
-    assert re.search(r"^digits\s+Handwritten digits with a small CNN", out, re.M)
-    assert len(out.splitlines()) == 7
-
-
-def test_show_prints_the_docstring_the_fields_and_the_file(ignite_vision):
-    _, out, _ = ignite_vision("show", "cifar10")
-    assert "three convolutions" in out
-    assert re.search(r"^lr\s+0.001$", out, re.M)
-    assert re.search(r"^data\s+ignite_vision.datasets:cifar10$", out, re.M)
-    assert "cifar10.py" in out
-
-
-def test_doctor_tells_what_a_bug_report_needs(ignite_vision):
-    _, out, _ = ignite_vision("doctor")
-    for subject in (
-        "torch",
-        "torchvision",
-        "pytorch-ignite",
-        "device",
-        "precision",
-        "threads",
-        "shared memory",
-    ):
-        assert re.search(rf"^{subject}\s+\S", out, re.M)
+from ignite_vision.cli.commands.training import already_finished
+from ignite_vision.jobs import Outcome
+from tests.helpers.command_line import assert_one_error_line, command
 
 
 def test_digits_trains_evaluates_and_says_what_comes_next(ignite_vision, tmp_path):
@@ -100,12 +28,12 @@ def test_a_finished_run_says_so_and_changes_nothing(ignite_vision, tmp_path):
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file() and p.name != ".lock"}
     code, again, err = ignite_vision(*arguments)
     assert (code, again) == (0, first)
-    assert "already finished (1 epochs)" in err
+    assert "already finished (1 epoch). Use --epochs N to train longer." in err
     after = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file() and p.name != ".lock"}
     assert before == after
 
 
-def test_resume_trains_on_for_more_epochs(ignite_vision, tmp_path):
+def test_resume_trains_for_more_epochs(ignite_vision, tmp_path):
     run = tmp_path / "run"
     ignite_vision("run", "digits", "--epochs", 1, "--out", run)
     code, _, err = ignite_vision("resume", run, "--epochs", 2)
@@ -119,17 +47,6 @@ def test_the_same_command_finds_its_run_again_and_another_rate_another(ignite_vi
     for lr in ("0.001", "0.001", "0.002"):
         assert ignite_vision("run", "digits", "--epochs", 1, "--set", f"lr={lr}")[0] == 0
     assert len(list((tmp_path / "runs").glob("digits-??????"))) == 2
-
-
-def test_evaluate_repeats_the_metrics_of_the_run(ignite_vision, tmp_path):
-    run = tmp_path / "run"
-    ignite_vision("run", "digits", "--epochs", 1, "--out", run)
-    before = (run / "metrics.json").read_bytes()
-    code, out, err = ignite_vision("evaluate", run)
-    assert code == 0, err
-    assert (run / "metrics.json").read_bytes() == before
-    assert ignite_vision("evaluate", run, "--split", "val")[1].startswith("val accuracy")
-    assert json.loads((run / "val" / "metrics.json").read_text())["split"] == "val"
 
 
 def test_a_dry_run_computes_no_features(ignite_vision, image_folder, tmp_path):
@@ -164,7 +81,7 @@ class TestBadInput:
         assert_one_error_line(result, "no field 'epoch'", "Did you mean 'epochs'?")
 
     def test_a_setting_without_equals(self, ignite_vision):
-        assert_one_error_line(ignite_vision("run", "digits", "--set", "lr"), "--set wants FIELD=VALUE")
+        assert_one_error_line(ignite_vision("run", "digits", "--set", "lr"), "--set needs FIELD=VALUE")
 
     def test_a_fields_wrong_type(self, ignite_vision):
         assert_one_error_line(ignite_vision("run", "digits", "--set", "lr=fast"), "lr must be a number, not 'fast'")
@@ -182,7 +99,9 @@ class TestBadInput:
         assert_one_error_line(result, "layer5")
 
     def test_a_device_that_is_not_there(self, ignite_vision):
-        assert_one_error_line(ignite_vision("run", "digits", "--device", "cuda:63"), "cuda:63", "--device cpu works")
+        assert_one_error_line(
+            ignite_vision("run", "digits", "--device", "cuda:63"), "cuda:63 is not available", "Use --device cpu."
+        )
         assert_one_error_line(ignite_vision("run", "digits", "--device", "gpu"), "no device 'gpu'")
 
     def test_a_data_folder_that_is_not_there(self, ignite_vision, tmp_path):
@@ -216,7 +135,9 @@ class TestBadInput:
     def test_out_is_a_folder_but_no_run(self, ignite_vision, tmp_path):
         (tmp_path / "thesis").mkdir()
         (tmp_path / "thesis" / "chapter1.txt").write_text("precious")
-        assert_one_error_line(ignite_vision("run", "digits", "--out", tmp_path / "thesis"), "a folder but no run")
+        assert_one_error_line(
+            ignite_vision("run", "digits", "--out", tmp_path / "thesis"), "a folder but not a run directory"
+        )
         assert [p.name for p in (tmp_path / "thesis").iterdir()] == ["chapter1.txt"]
 
     def test_out_cannot_be_written(self, ignite_vision):
@@ -228,9 +149,15 @@ class TestBadInput:
         result = ignite_vision("run", "digits", "--epochs", 1, "--out", tmp_path / "run", "--set", "lr=0.5")
         assert_one_error_line(result, "lr: 0.002 -> 0.5")
 
-    def test_resume_and_evaluate_of_what_is_no_run(self, ignite_vision, tmp_path):
-        for verb in ("resume", "evaluate"):
-            assert_one_error_line(ignite_vision(verb, tmp_path), "not a run directory", str(tmp_path))
+    def test_resume_of_what_is_no_run(self, ignite_vision, tmp_path):
+        result = ignite_vision("resume", tmp_path)
+        assert_one_error_line(result, "not a run directory", str(tmp_path), "`ignite-vision run RECIPE` makes a run")
+
+    def test_resume_of_a_damaged_run(self, ignite_vision, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "run.json").write_text('{"format_version": 2')
+        result = ignite_vision("resume", tmp_path / "run")
+        assert_one_error_line(result, "cannot read run.json", "Restore it from a copy.", code=3)
 
     def test_a_learning_rate_that_explodes(self, ignite_vision, tmp_path):
         run = tmp_path / "run"
@@ -240,14 +167,6 @@ class TestBadInput:
         assert_one_error_line(result, "the loss is not finite in epoch 1, iteration", "learning rate", "e+29")
         assert not (run / "model.safetensors").exists()
 
-    def test_the_traceback_comes_only_with_debug(self, ignite_vision):
-        assert "Traceback" in ignite_vision("--debug", "run", "digit")[2]
-
-    def test_an_unknown_option_is_clicks_own_error(self, ignite_vision):
-        code, _, err = ignite_vision("run", "digits", "--epoch", "3")
-        assert code == 2
-        assert "No such option" in err
-
 
 def test_a_batch_larger_than_the_data_is_clamped_with_one_line(ignite_vision, tmp_path):
     code, _, err = ignite_vision("run", "digits", "--epochs", 1, "--batch-size", 5000, "--out", tmp_path / "run")
@@ -255,33 +174,9 @@ def test_a_batch_larger_than_the_data_is_clamped_with_one_line(ignite_vision, tm
     assert "batch size 5000 is more than the 1,168 images" in err
 
 
-def test_an_error_in_a_fresh_process_is_one_line_too(tmp_path):
-    done = command("run", "nothing-like-it", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: no recipe 'nothing-like-it'")
-    assert len(done.stderr.splitlines()) == 1
-    assert list(Path(tmp_path).iterdir()) == []
-
-
-@pytest.mark.slow
-def test_what_a_recipe_wants_to_do_at_exit_is_done_and_a_bug_is_a_traceback(tmp_path):
-    recipe = "import atexit, threading, time\nfrom ignite_vision.recipes.digits import recipe\n"
-    recipe += "atexit.register(print, 'at exit')\n"
-    recipe += "threading.Thread(target=lambda: (time.sleep(5), print('by a thread'))).start()\n"
-    (tmp_path / "mine.py").write_text(recipe)
-    done = command("run", tmp_path / "mine.py", "--epochs", "1", "--out", tmp_path / "run")
-    assert done.returncode == 0
-    assert done.stdout.splitlines()[-2:] == ["by a thread", "at exit"]
-    (tmp_path / "buggy.py").write_text(recipe + "import dataclasses\nrecipe = dataclasses.replace(recipe, loss=max)\n")
-    done = command("run", tmp_path / "buggy.py", "--epochs", "1", "--out", tmp_path / "buggy")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("RuntimeError: The size of tensor")
-    assert done.stdout.splitlines()[-2:] == ["by a thread", "at exit"]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 75)])
-def test_a_signal_saves_says_how_to_go_on_and_the_same_command_does(tmp_path, name, code):
+def test_a_signal_saves_says_how_to_resume_and_the_same_command_does(tmp_path, name, code):
     arguments = ["run", "digits", "--epochs", "60", "--out", str(tmp_path / "run")]
     process = subprocess.Popen(
         [sys.executable, "-m", "ignite_vision", *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -293,7 +188,7 @@ def test_a_signal_saves_says_how_to_go_on_and_the_same_command_does(tmp_path, na
     rest = process.stderr.read()
     assert process.wait(timeout=30) == code
     said = "Ctrl-C" if code == 130 else name
-    assert re.search(rf"^stopped by {said} after iteration \d+, saved\. Go on with: ignite-vision resume", rest, re.M)
+    assert re.search(rf"^stopped by {said} after iteration \d+, saved\. Resume with: ignite-vision resume", rest, re.M)
     assert "Traceback" not in rest
     process.stdout.close()
     process.stderr.close()
@@ -315,3 +210,15 @@ def test_a_folder_that_nobody_prepared_becomes_a_good_classifier(test_data, tmp_
     assert re.search(
         r"images\s+RGB 224x224, short side resized to 256 \(bilinear\), mean 0.485 0.456 0.406, std 0.229", done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [
+        (Outcome({}, 1, False), "already finished (1 epoch). Use --epochs N to train longer."),
+        (Outcome({}, 20, False), "already finished (20 epochs). Use --epochs N to train longer."),
+        (Outcome({}, 7, True), "already finished (stopped early after 7 epochs)."),
+    ],
+)
+def test_more_epochs_are_offered_only_to_a_run_that_can_have_them(outcome, line):
+    assert already_finished(outcome) == line

@@ -1,9 +1,10 @@
 """Kill real trainings again and again, and compare what they end with, byte by byte.
 
-    python -m benchmarks.faults [--minutes 25] [--kills 200]
+    python -m tests.promises.campaign [--minutes 25] [--kills 300]
 
-SIGKILL at a random moment: start-up, extraction of features, training, validation, saving, the last evaluation. The
-same command goes on at once, until it ends by itself. Real images are read from IGNITE_VISION_TEST_DATA.
+SIGKILL at a random moment: start-up, extraction of features, training, validation, saving, the last evaluation and
+publication. The same command is run again at once, until it ends by itself; one of the trainings is extended after
+that, one is ended by a handler of its recipe. Real images are read from IGNITE_VISION_TEST_DATA.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-TABLES = Path(__file__).parent / "results"
+TABLES = Path(__file__).parents[2] / "benchmarks" / "results"
 FILES = (
     "splits.csv",
     "history.jsonl",
@@ -32,20 +33,38 @@ FILES = (
     "metrics.json",
     "model.safetensors",
 )
+TERMINATES = """
+\"\"\"Digits, ended by a handler in the middle of an epoch.\"\"\"
+import dataclasses
+from ignite.engine import Events
+from ignite_vision.recipes import digits
+
+def handlers(run):
+    @run.trainer.on(Events.ITERATION_COMPLETED(once=410))
+    def enough(trainer):
+        trainer.terminate()
+
+recipe = dataclasses.replace(digits.recipe, epochs=60, batch_size=32, handlers=handlers)
+"""
 PHASES = ("start-up or extraction", "training and validation", "in a save", "after the last epoch")
 MOST = 40  # kills in one run
+EARLY = 0.7  # of the kills; the others are near the end, where results are published
 CONTEXT = multiprocessing.get_context("forkserver")  # of a process that has imported torch, but never run it
-CONTEXT.set_forkserver_preload(["ignite_vision.results", "ignite_vision.prepare", "tensorboardX", "torch._dynamo"])
+CONTEXT.set_forkserver_preload(["ignite_vision.jobs", "ignite_vision.prepare", "tensorboardX", "torch._dynamo"])
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """A command. every: iterations between its saves, at least and at most."""
+    """A command, run to its end with each of the last arguments in turn. epochs: of the last of these.
+
+    every: iterations between its saves, at least and at most.
+    """
 
     name: str
     arguments: tuple[str, ...]
     epochs: int
     every: tuple[int, int]
+    stages: tuple[tuple[str, ...], ...] = ((),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +77,11 @@ class Tally:
 
 
 def works(data: Path, scratch: Path) -> list[Work]:
-    """Real pictures in memory, features of a frozen network, and a folder read by workers."""
+    """Real pictures in memory, features of a frozen network, a folder read by workers, an extended and an ended run."""
     caltech = few_images(data / "caltech256" / "256_ObjectCategories", scratch / "256_ObjectCategories", 24)
     folder = few_images(data / "caltech101_25", scratch / "photos", 10)
+    ended = scratch / "ended.py"
+    ended.write_text(TERMINATES)
     small = ("model=resnet18", "weights=none", "trainable=all", "image_size=32", "cache=none", "schedule=cosine")
     weights = f"weights={data / 'weights' / 'squeezenet1_0.pth'}"
     return [
@@ -89,6 +110,14 @@ def works(data: Path, scratch: Path) -> list[Work]:
             2,
             (2, 10),
         ),
+        Work(
+            "digits, 25 epochs under a cosine, then extended to 40",
+            ("digits", *sets("batch_size=32")),
+            40,
+            (10, 90),
+            (("--epochs", "25"), ("--epochs", "40")),
+        ),
+        Work("digits, ended by a handler within epoch 12", (str(ended),), 12, (10, 90)),
     ]
 
 
@@ -119,10 +148,12 @@ def command(arguments: list[str], log: str, cache: str) -> None:
     cli.main()
 
 
-def run_once(work: Work, out: Path, moment: float | None = None, every: int | None = None) -> int:
+def run_once(
+    work: Work, stage: tuple[str, ...], out: Path, moment: float | None = None, every: int | None = None
+) -> int:
     """Run the command, and kill it after `moment` seconds. Its exit code; -9 if it was killed."""
     saving = [] if every is None else ["--checkpoint-every", str(every)]
-    arguments = ["run", *work.arguments, "--out", str(out), *saving]
+    arguments = ["run", *work.arguments, *stage, "--out", str(out), *saving]
     process = CONTEXT.Process(target=command, args=(arguments, f"{out}.log", f"{out}.cache"))
     process.start()
     process.join(moment)
@@ -160,20 +191,24 @@ def differences(out: Path, whole: Path) -> list[str]:
 
 
 def moment(seconds: float, rng: random.Random, kills: Counter[str]) -> float | None:
-    """When to kill next; never, once there were many: on a machine that others use it might come to no end."""
-    return seconds * rng.random() ** 2 if kills.total() < MOST else None
+    """When to kill next, early or near the end; never, once there were many: a busy machine might come to no end."""
+    if kills.total() >= MOST:
+        return None
+    share = rng.random() ** 2
+    return seconds * (share if rng.random() < EARLY else 1.05 - share / 2)
 
 
 def interrupted(work: Work, out: Path, seconds: float, rng: random.Random) -> Counter[str]:
     """Run a command to its end through kills, more of them early than late. Kills by phase."""
     kills: Counter[str] = Counter()
-    while code := run_once(work, out, moment(seconds, rng, kills), rng.randint(*work.every)):
-        log = Path(f"{out}.log")
-        said = log.read_text() if log.exists() else ""
-        if code != -9:
-            raise SystemExit(f"{work.name} ended with {code}: {said[-2000:]}")
-        kills[phase(work, out, said)] += 1
-        log.unlink(missing_ok=True)
+    for stage in work.stages:
+        while code := run_once(work, stage, out, moment(seconds, rng, kills), rng.randint(*work.every)):
+            log = Path(f"{out}.log")
+            said = log.read_text() if log.exists() else ""
+            if code != -9:
+                raise SystemExit(f"{work.name} ended with {code}: {said[-2000:]}")
+            kills[phase(work, out, said)] += 1
+            log.unlink(missing_ok=True)
     return kills
 
 
@@ -181,7 +216,7 @@ def main() -> None:
     """Go round the works until there were enough kills or the time is over; write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=25)
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     data, rng = Path(os.environ["IGNITE_VISION_TEST_DATA"]), random.Random(options.seed)
@@ -192,12 +227,13 @@ def main() -> None:
         warm_up()
         for work in table:
             begin = time.monotonic()
-            assert run_once(work, whole_of(work, Path(scratch))) == 0, "the uninterrupted run failed"
-            seconds[work] = time.monotonic() - begin
+            for stage in work.stages:
+                assert run_once(work, stage, whole_of(work, Path(scratch))) == 0, "the uninterrupted run failed"
+            seconds[work] = (time.monotonic() - begin) / len(work.stages)
             print(f"{work.name}: {seconds[work]:.1f} s uninterrupted", flush=True)
         while time.monotonic() < end and sum(row.kills.total() for row in table.values()) < options.kills:
             for work, row in table.items():
-                out = Path(scratch) / f"{work.arguments[0]}-{row.runs}"
+                out = Path(scratch) / f"{work.name[:28]}-{row.runs}"
                 kills = interrupted(work, out, seconds[work], rng)
                 found = differences(out, whole_of(work, Path(scratch)))
                 print(f"{work.name}: {kills.total()} kills, {', '.join(found) or 'the same bytes'}", flush=True)
@@ -210,7 +246,7 @@ def main() -> None:
 
 def whole_of(work: Work, scratch: Path) -> Path:
     """Where the uninterrupted run of a command is."""
-    return scratch / f"{work.arguments[0]}-whole"
+    return scratch / f"{work.name[:28]}-whole"
 
 
 def page(table: dict[Work, Tally]) -> str:
@@ -232,7 +268,7 @@ def page(table: dict[Work, Tally]) -> str:
         [
             f"# Kills: {facts['processor']}, {facts['threads']} thread(s), {datetime.date.today()}",
             "",
-            f"`python -m benchmarks.faults` · {versions}, {facts['precision']}",
+            f"`python -m tests.promises.campaign` · {versions}, {facts['precision']}",
             "SIGKILL at random moments of real trainings, the same command again at once, until it ends by itself; a",
             "difference is a run whose history, results, model or newest checkpoint has one byte other than the",
             "uninterrupted run's.",

@@ -1,0 +1,110 @@
+"""Evaluate the model of a run again: on its own images, or on others of the same classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ignite_vision import models
+from ignite_vision.data.containers import Container
+from ignite_vision.data.splits import Splits
+from ignite_vision.data.splits_csv import apply_csv
+from ignite_vision.errors import DAMAGED, UserError
+from ignite_vision.evaluation.metrics import metrics
+from ignite_vision.evaluation.other_data import align, warn_of_seen
+from ignite_vision.evaluation.tables import write_results
+from ignite_vision.inference.classifier import Classifier
+from ignite_vision.jobs import of_header, what_of
+from ignite_vision.prepare import Options, Say
+from ignite_vision.recipe import Recipe, override
+from ignite_vision.recipe_files import load_again
+from ignite_vision.run_data import existing, load_data, own_splits, recorded_folder
+from ignite_vision.run_directory import RunDirectory
+from ignite_vision.system import distributed
+from ignite_vision.training.settings import changed_environment
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """Results on a split of the run's own images, or on others, and the folder where they are."""
+
+    metrics: dict[str, Any]
+    folder: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is evaluated: images with the model's class indices, where the results go, and what they say of the data."""
+
+    images: Container
+    folder: Path
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def evaluate_run(directory: RunDirectory, split: str, options: Options, say: Say) -> Evaluated:
+    """Evaluate the model of a run on one of its splits; with options.data, perhaps on other images of the same classes.
+
+    What is evaluated is the model file. The results on the run's own test images alone replace those of the run.
+    UserError if its own images have changed, the model is none of this run's, or the results cannot be written.
+    """
+    settings = directory.read_settings()
+    loaded = load_again(settings["spec"], directory.recipe_copy)
+    recipe = override(loaded.recipe, settings["overrides"])
+    classifier = classifier_of(directory, recipe, settings, options)
+    subject = subject_of(directory, recipe, settings, split, options, say)
+    directory.refuse_unwritable(subject.folder)
+    predictions = classifier.predict(subject.images, options.workers, say)
+    header = classifier.header
+    # evaluated alike by any number of processes
+    same = not changed_environment(settings, classifier.device, classifier.precision, but=("processes",))
+    exact = of_header(header).get("exact") is True and same
+    numbers = {**metrics(predictions, split), "exact": exact, **what_of(header), **subject.facts}
+    if distributed.is_first():
+        write_results(predictions, numbers, subject.folder)
+    return Evaluated(numbers, subject.folder)
+
+
+def classifier_of(directory: RunDirectory, recipe: Recipe, settings: dict[str, Any], options: Options) -> Classifier:
+    """Load the run's model; a network of a recipe's own, which no file can name, is built by the recipe."""
+    network = models.build(recipe.model, len(settings["classes"])) if callable(recipe.model) else None
+    classifier = Classifier.load(directory.path, options.device, network)
+    if list(classifier.classes) != settings["classes"]:
+        hint = "Restore it from a copy."
+        raise UserError("model.safetensors has other classes than the run", directory.model, hint, code=DAMAGED)
+    return classifier
+
+
+def subject_of(
+    directory: RunDirectory, recipe: Recipe, settings: dict[str, Any], split: str, options: Options, say: Say
+) -> Subject:
+    """Choose the split of the run's own images, wherever they are now; with options.data, images that are not its own.
+
+    UserError if its own images changed and no others are given.
+    """
+    folder = existing(options.data) if options.data else recorded_folder(recipe, directory, "evaluate")
+    given, _ = load_data(recipe, folder)
+    for line in given.notes:
+        say(f"warning: {line}")
+    own = own_splits(given, directory, settings)
+    if own is not None:
+        return Subject(own[split], directory.results(split))
+    if options.data is None:
+        raise changed_data(given, directory, folder)
+    classes = tuple(settings["classes"])
+    aligned = align(given, split, classes)
+    for line in ("these are not the run's own images; its own results stay as they are", *aligned.notes()):
+        say(f"note: {line}")
+    seen = warn_of_seen(aligned.images, classes, directory.splits, say)
+    place = directory.results_elsewhere(f"{folder.name}-{aligned.images.fingerprint()[:6]}")
+    return Subject(aligned.images, place, {**aligned.facts(), "seen_in_training": seen})
+
+
+def changed_data(given: Splits, directory: RunDirectory, folder: Path) -> UserError:
+    """Return the error for images that are not those that the run began with."""
+    what, place = "the images or splits.csv changed since this run began", folder
+    try:
+        apply_csv(given, directory.splits)
+    except UserError as error:  # which says what is gone or new
+        what, place = error.what, directory.splits
+    return UserError(what, place, "Restore what changed, or pass --data DIR to evaluate on other images.")

@@ -1,0 +1,126 @@
+"""A run's images: the folder where they are, and the splits that they make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ignite_vision import datasets
+from ignite_vision.data.splits import NAMES, Splits, content_hash, cut, fingerprint
+from ignite_vision.data.splits_csv import apply_csv
+from ignite_vision.errors import UserError
+from ignite_vision.recipe import Recipe
+from ignite_vision.recipe_files import LoadedRecipe
+from ignite_vision.run_directory import RunDirectory
+from ignite_vision.system.files import data_home
+
+CALTECH_FOLDER = "256_ObjectCategories"
+
+
+def data_folder(loaded: LoadedRecipe, recipe: Recipe, chosen: Path | None, directory: RunDirectory | None) -> Path:
+    """Return the folder given by --data or as the recipe itself, else where the images of this run or data set are.
+
+    chosen: --data. directory: --out. UserError if there is nothing at --data, or nobody says where the images are.
+    """
+    if chosen is not None:
+        return existing(chosen)
+    if loaded.data is not None:
+        return loaded.data
+    if directory is not None and directory.exists():
+        return recorded_folder(recipe, directory, "resume")
+    if recipe.data is datasets.image_folder:
+        hint = f"Run: ignite-vision run {loaded.spec} --data DIR"
+        raise UserError("this recipe trains on a folder of images", next_step=hint)
+    return data_home() / data_set_name(recipe)
+
+
+def existing(folder: Path) -> Path:
+    """Return the folder of --data, absolute. UserError if it is not there."""
+    if not folder.exists():
+        raise UserError("no such data folder", folder, "Check --data.")
+    return folder.resolve()
+
+
+def recorded_folder(recipe: Recipe, directory: RunDirectory, command: str) -> Path:
+    """Return where the images of a run were when it began.
+
+    command: the one to repeat with --data, for the UserError if they are no longer there.
+    """
+    folder = Path(directory.read_settings()["data"]["folder"])
+    if folder.exists():
+        return folder
+    if folder.name == data_set_name(recipe):  # the default, perhaps of another machine; some data sets need none
+        return data_home() / folder.name
+    hint = f"Say where: ignite-vision {command} {directory} --data DIR"
+    raise UserError("the images of this run are no longer there", folder, hint)
+
+
+def data_set_name(recipe: Recipe) -> str:
+    """Name of the data set's folder: that of the function, or of the torchvision class it stands for."""
+    function = getattr(recipe.data, "func", recipe.data)  # of a functools.partial
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def load_data(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
+    """(splits before they are cut, the data's name). A folder of plain class folders serves any built-in recipe."""
+    ours = getattr(getattr(recipe.data, "func", recipe.data), "__module__", "") == datasets.__name__
+    official = folder.name == CALTECH_FOLDER  # class folders, too, but "027.calculator" is the class "calculator"
+    if ours and not official and datasets.is_class_folders(folder):
+        return datasets.image_folder(folder), folder.name
+    try:
+        given = recipe.data(folder)
+    except OSError as error:
+        reason = f"cannot read the data: {error.strerror or error}"
+        raise UserError(reason, error.filename or folder, "Make it readable, or pass --data.") from error
+    if not isinstance(given, Splits):
+        raise UserError(f"the recipe's data function returned {type(given).__name__}, not Splits", folder)
+    return given, data_set_name(recipe)
+
+
+def own_splits(given: Splits, directory: RunDirectory, settings: dict[str, Any]) -> Splits | None:
+    """A run's splits of these images, if they are its own: by names, labels, sizes and the content of some."""
+    try:
+        splits = apply_csv(given, directory.splits)
+    except UserError:
+        return None
+    data = settings["data"]
+    same = fingerprint(splits) == data["fingerprint"] and splits.train.sample_digest() == data["sample"]
+    return splits if same and data["content"] in (None, content_hash(splits)) else None
+
+
+def split(recipe: Recipe, given: Splits, directory: RunDirectory) -> Splits:
+    """Cut what the data set does not give; a run that exists has its splits written down, and keeps them."""
+    if directory.exists():
+        splits = restored_splits(given, directory)
+    else:
+        splits = cut(given, recipe.val_fraction, recipe.test_fraction, recipe.split_seed)
+    for name in NAMES:
+        if not len(splits[name]):
+            raise UserError(
+                f"no images for {name}: the data has {len(splits.train)} for training",
+                next_step="Add images, or raise val_fraction and test_fraction.",
+            )
+    read_one_per_class(splits)
+    return splits
+
+
+def restored_splits(given: Splits, directory: RunDirectory) -> Splits:
+    """The splits of a run that exists. UserError if images vanished or appeared, with every way on."""
+    try:
+        return apply_csv(given, directory.splits)
+    except UserError as error:
+        if not directory.model.is_file():
+            raise
+        hint = f"{error.next_step} Its model can be evaluated: ignite-vision evaluate {directory} --data DIR"
+        raise UserError(error.what, error.path, hint, error.code) from error
+
+
+def read_one_per_class(splits: Splits) -> None:
+    """Decode one training image of each class: a folder of unreadable files is found out now, not in epoch 1."""
+    if not splits.train.costly:
+        return
+    seen: set[int] = set()
+    for i, target in enumerate(splits.train.targets.tolist()):
+        if target not in seen:
+            seen.add(target)
+            splits.train[i]

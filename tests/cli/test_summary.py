@@ -1,0 +1,83 @@
+"""What a command prints before the first epoch and after the last."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ignite_vision.cli.summary import class_list, results, summary
+from ignite_vision.jobs import rehearse
+from ignite_vision.loading.plan import Plan, choose
+from ignite_vision.run_directory import RunDirectory
+
+NUMBERS = {
+    "split": "test",
+    "n": 1234,
+    "accuracy": 0.9,
+    "balanced_accuracy": 0.85,
+    "loss": 0.321,
+    "per_class": {"a": {"n": 5, "accuracy": 1.0}, "b": {"n": 5, "accuracy": 0.5}, "c": {"n": 0}},
+}
+
+
+def lines(prepared, plan=None):
+    """The summary by its first word."""
+    found = summary(prepared, plan or choose(prepared))
+    return {line.split()[0]: line for line in found}
+
+
+def test_the_summary_says_data_model_images_cache_training_and_directory(make_run, tmp_path):
+    found = lines(make_run())
+    assert list(found) == ["data", "model", "images", "cache", "training", "run"]
+    assert "train 72 · val 24 · test 24 images, 3 classes (dark, middle, bright)" in found["data"]
+    assert "random weights: 819 trainable parameters, 0 frozen" in found["model"]
+    assert "grey 8x8, short side resized to 8 (bilinear), mean 0.5, std 0.5" in found["images"]
+    assert "2 epochs of 4 batches of 16, fp32 on cpu" in found["training"]
+    assert found["run"] == f"run        {tmp_path / 'run'}"
+
+
+def test_the_summary_says_why_the_rows_are_kept_where_they_are(make_run):
+    assert lines(make_run(), Plan("none", "cache=none"))["cache"] == "cache      none: cache=none"
+
+
+def test_the_summary_says_when_the_batch_is_larger_than_the_data(make_run):
+    assert "(batch size 500 is more than the 72 images)" in lines(make_run(batch_size=500))["training"]
+    assert "more than" not in lines(make_run(batch_size=72))["training"]
+
+
+def test_a_dry_run_says_what_the_run_would_be_and_what_came_of_two_batches(make_run):
+    prepared = make_run()
+    plan, finding = rehearse(prepared)
+    assert plan.kind == "resident" and "2 epochs of 4 batches" in lines(prepared, plan)["training"]
+    assert re.match(r"dry run    trained two batches \(loss \d\.\d{3}\)", finding)
+
+
+@pytest.mark.parametrize(
+    ("classes", "text"), [("abc", "a, b, c"), ("abcdef", "a, b, c, d, e, f"), ("abcdefgh", "a, b, c, d, …, h")]
+)
+def test_a_long_list_of_classes_is_cut(classes, text):
+    assert class_list(tuple(classes)) == text
+
+
+def test_the_runs_own_results_lead_to_its_other_splits_and_its_curves():
+    directory = RunDirectory(Path("runs/x"))
+    assert list(results(NUMBERS, directory, directory.path)) == [
+        "test accuracy 0.9000 on 1,234 images · balanced 0.8500 · loss 0.3210",
+        "weakest classes: b 0.50",
+        "run directory: runs/x",
+        "next: ignite-vision evaluate runs/x --split val, or look at runs/x/curves.svg",
+    ]
+
+
+def test_other_results_lead_to_their_files_and_not_to_the_same_command_again():
+    found = list(results({**NUMBERS, "split": "val"}, RunDirectory(Path("runs/x")), Path("runs/x/val")))
+    assert found[0].startswith("val accuracy 0.9000")
+    assert "results: runs/x/val" in found
+    assert found[-1].startswith("next: look at runs/x/val/predictions.csv")
+    assert "evaluate" not in " ".join(found)
+
+
+def test_where_no_class_is_weak_none_is_named():
+    numbers = {**NUMBERS, "per_class": {"a": {"n": 5, "accuracy": 0.9}}}
+    directory = RunDirectory(Path("x"))
+    assert not any(line.startswith("weakest") for line in results(numbers, directory, directory.path))
