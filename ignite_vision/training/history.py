@@ -157,8 +157,8 @@ class History:
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: what was recorded for an epoch that has no row yet. The rows are in the file."""
-        return {"pending": dict(self._pending)}
+        return {"pending": dict(self._pending), "shown": sorted(self.shown)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self._pending = dict(state["pending"])
+        self._pending, self.shown = dict(state["pending"]), set(state["shown"])
