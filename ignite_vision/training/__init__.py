@@ -21,7 +21,7 @@ from ignite_vision.training.own_handlers import OwnHandlers
 from ignite_vision.training.restoring import restore
 from ignite_vision.training.run import Run
 from ignite_vision.training.saving import save_checkpoints
-from ignite_vision.training.stopping import saved_when_stopped, stop_flag
+from ignite_vision.training.stopping import end_early, saved_when_stopped, stop_flag
 
 
 def fit(run: Run) -> None:
@@ -49,12 +49,13 @@ def fit(run: Run) -> None:
             run.trainer.fire_event(Events.EPOCH_COMPLETED)
         if not run.history.is_finished(run.recipe.epochs):
             run.trainer.run(run.loaders.train, max_epochs=run.recipe.epochs)
-        if not run.history.is_validated(run.trainer.state.iteration):
-            run.trainer.fire_event(Events.EPOCH_COMPLETED)  # a handler terminated it within an epoch, which ends here
+            end_early(run, meters)  # where a handler has terminated the trainer
 
 
 def owes_validation(run: Run) -> bool:
     """Whether the last finished iteration ended an epoch that was never validated: Ignite would not do it again."""
     iteration = run.trainer.state.iteration
-    ended = iteration > 0 and iteration % len(run.loaders.train) == 0
-    return ended and not run.history.is_validated(iteration)
+    if run.history.is_finished(run.recipe.epochs) or run.history.is_validated(iteration):
+        return False
+    whole = iteration > 0 and iteration % len(run.loaders.train) == 0
+    return whole or bool(run.trainer.should_terminate)

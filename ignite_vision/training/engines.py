@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ def make_optimizer(prepared: Prepared) -> torch.optim.Optimizer:
     if callable(recipe.optimizer):
         optimizer = recipe.optimizer(parameters, recipe.lr)
         refuse_unusable(type(optimizer))
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            what = f"the recipe's optimizer function returned {type(optimizer).__name__}, not an Optimizer"
+            raise UserError(what, next_step="Return one of torch.optim, or a subclass of torch.optim.Optimizer.")
         return optimizer
     make = optimizer_class(recipe.optimizer)
     options: dict[str, Any] = {"lr": recipe.lr}
@@ -52,7 +56,9 @@ def make_trainer(prepared: Prepared, plan: Plan, network: nn.Module, optimizer: 
 
     def checked_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         value = loss(logits, targets)
-        if not math.isfinite(value.item()):  # waits for nothing on a CPU
+        refuse_unusable_loss(value)
+        # on a GPU it is looked at once an epoch instead: looking waits for the device
+        if device.type == "cpu" and not math.isfinite(value.item()):
             where = f"epoch {trainer.state.epoch}, iteration {trainer.state.iteration}"
             raise not_finite(where, optimizer, prepared.directory)
         return value
@@ -60,8 +66,7 @@ def make_trainer(prepared: Prepared, plan: Plan, network: nn.Module, optimizer: 
     trainer = create_supervised_trainer(
         network,
         optimizer,
-        # on a GPU it is looked at once an epoch instead: looking waits for the device
-        checked_loss if device.type == "cpu" else loss,
+        checked_loss,
         device=device,
         non_blocking=True,
         prepare_batch=prepare_training(prepared, plan.kind),
@@ -113,6 +118,17 @@ def frozen_in(prepared: Prepared, plan: Plan) -> list[nn.Module]:
 def loss_on(device: torch.device, loss: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """The recipe's loss; a module's weights are moved to the device."""
     return loss.to(device) if isinstance(loss, nn.Module) else loss
+
+
+def refuse_unusable_loss(value: Any) -> None:
+    """UserError for what a recipe's loss has returned if no gradient can be computed from it."""
+    hint = "Return the mean over the batch, computed with torch from the logits."
+    if not isinstance(value, torch.Tensor):
+        raise UserError(f"the recipe's loss returned a {type(value).__name__}, not a tensor", next_step=hint)
+    if value.ndim:
+        raise UserError(f"the recipe's loss returned shape {tuple(value.shape)}, not one number", next_step=hint)
+    if not value.requires_grad:
+        raise UserError("the recipe's loss does not depend on the model", next_step=hint)
 
 
 def make_evaluator(
@@ -198,10 +214,22 @@ def forward_in(precision: str, device: torch.device, frozen: list[nn.Module]) ->
 
     def forward(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
         keep_frozen(frozen)
-        with autocast(device, precision):
+        with autocast(device, precision), refusing_one_image():
             return model(images).float()
 
     return forward
+
+
+@contextlib.contextmanager
+def refusing_one_image() -> Iterator[None]:
+    """UserError for what BatchNorm says when it has one value to average."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        hint = "Use a larger --batch-size, or a smaller accumulate: batch_size / accumulate images are seen at a time."
+        raise UserError("the model's BatchNorm cannot train on one image at a time", next_step=hint) from error
 
 
 def _loss_scaling(precision: str) -> dict[str, Any]:

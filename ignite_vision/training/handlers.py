@@ -82,6 +82,9 @@ def schedule_lr(run: Run, validation: Validation) -> None:
         return
     steps = len(run.loaders.train) * run.recipe.epochs // every
     scheduler = cosine(run.optimizer, steps) if isinstance(make, str) else make(run.optimizer, steps)
+    if not hasattr(scheduler, "state_dict"):
+        what = f"the recipe's schedule returned {type(scheduler).__name__}, not a scheduler"
+        raise UserError(what, next_step="Return one of torch.optim.lr_scheduler or of ignite.handlers.")
     run.saver.keep("scheduler", scheduler)
     if isinstance(scheduler, ParamScheduler):  # Ignite's own set the value before the step
         run.trainer.add_event_handler(Events.ITERATION_STARTED(every=every), scheduler)
@@ -89,7 +92,8 @@ def schedule_lr(run: Run, validation: Validation) -> None:
 
         @run.trainer.on(Events.EPOCH_COMPLETED)
         def look_for_a_plateau() -> None:
-            scheduler.step(validation.value if scheduler.mode == "max" else validation.loss)
+            higher_is_better = -validation.loss if run.recipe.score == "loss" else validation.value
+            scheduler.step(higher_is_better if scheduler.mode == "max" else validation.loss)
 
     else:  # stepped directly: wrapped in Ignite's LRScheduler it would lag by one step
 
@@ -135,7 +139,6 @@ def record_history(run: Run, meters: Meters, validation: Validation) -> None:
 
     @run.trainer.on(Events.EPOCH_COMPLETED)
     def record(trainer: Engine) -> None:
-        refuse_half_an_epoch(run)
         train_loss, train_accuracy = meters.sums.means()
         row = EpochRow(
             epoch=trainer.state.epoch,
@@ -152,13 +155,6 @@ def record_history(run: Run, meters: Meters, validation: Validation) -> None:
         run.history.begin_row(row)
         if run.recipe.score not in ("accuracy", "loss"):
             run.history.record(f"val_{run.recipe.score}", validation.value, show=True)
-
-
-def refuse_half_an_epoch(run: Run) -> None:
-    """UserError after terminate_epoch(): which images come next is a function of the iteration, and would be others."""
-    if run.trainer.state.iteration % len(run.loaders.train) and not run.trainer.should_terminate:
-        hint = "Use trainer.terminate(), or a Recipe with fewer images."
-        raise UserError("a handler ended an epoch early with terminate_epoch()", run.directory, hint)
 
 
 def write_history(run: Run, meters: Meters, validation: Validation) -> None:
@@ -247,17 +243,14 @@ def log_tensorboard(run: Run) -> contextlib.ExitStack:
     return end
 
 
-def fast_forward(run: Run, steps: int) -> list[dict[str, Any]]:
+def fast_forward(run: Run, scheduler: Any, iteration: int) -> list[dict[str, Any]]:
     """Step a schedule that was built for another number of epochs to where the run is. The rates that it then gives.
 
     A schedule's own state belongs to the old length: half a cosine would climb again beyond its end.
     """
-    scheduler = run.saver.objects.get("scheduler")
+    last = len(run.loaders.train) * run.recipe.epochs  # a schedule may refuse to go further
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the optimizer did not step
-        for _ in range(steps):
-            if isinstance(scheduler, ParamScheduler):
-                scheduler(run.trainer)
-            elif not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau | None):
-                scheduler.step()
+        for _ in range(min(iteration, last) // run.recipe.accumulate):
+            scheduler(run.trainer) if isinstance(scheduler, ParamScheduler) else scheduler.step()
     return [{name: value for name, value in group.items() if name != "params"} for group in run.optimizer.param_groups]

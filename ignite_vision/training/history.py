@@ -48,7 +48,12 @@ class EpochRow:
 
     @classmethod
     def from_line(cls, line: dict[str, Any]) -> EpochRow:
-        """Inverse of `to_line`; what was not finite is NaN."""
+        """Inverse of `to_line`; what was not finite is NaN. ValueError or KeyError for what `to_line` never gave."""
+        if not isinstance(line, dict):
+            raise ValueError(f"{str(line)[:40]!r} is no epoch")
+        for name, value in line.items():
+            if not isinstance(value, str if name == "score" else float | int | None):
+                raise ValueError(f"{name} is {str(value)[:40]!r}")
         values: dict[str, Any] = {name: math.nan if value is None else value for name, value in line.items()}
         fields = {name: values.pop(name) for name in FIELDS}
         return cls(**fields, score=values.pop("score", DEFAULT_SCORE), recorded=values)
@@ -71,7 +76,7 @@ class History:
         self.shown: set[str] = set()  # names of recorded numbers that the progress line has
         self._pending: dict[str, float] = {}  # recorded for a row that is yet to come
         self._open = False  # whether the last row still takes numbers
-        self._behind = False  # whether the file lacks rows: the disk was full
+        self.behind = False  # whether the file is not up to date: the next save makes up for it
 
     def record(self, name: str, value: float, show: bool = False) -> None:
         """Add a number to the row of the running epoch, or of the one that was just validated.
@@ -101,10 +106,15 @@ class History:
         """Write the epoch to the file. OSError when it cannot be written; `settle` makes up for it."""
         self.rows[-1] = dataclasses.replace(self.rows[-1], stopped=stopped)
         self._open = False
-        if distributed.is_first() and not self._behind:
-            self._behind = True
+        if distributed.is_first() and not self.behind:
+            self.behind = True
             append_line(self.path, self.rows[-1].to_line())
-            self._behind = False
+            self.behind = False
+
+    def end_with_last_row(self) -> None:
+        """Note that the last epoch ended the run; the file has it with the next save."""
+        self.rows[-1] = dataclasses.replace(self.rows[-1], stopped=True)
+        self.behind = True
 
     def is_validated(self, iteration: int) -> bool:
         """Whether the epoch that ended with this iteration has its row, complete."""
@@ -116,11 +126,11 @@ class History:
 
     def settle(self) -> None:
         """Have the disk hold every row, before a checkpoint builds on it. OSError if it cannot."""
-        if self._behind or (self.rows and not self.path.exists()):
+        if self.behind or (self.rows and not self.path.exists()):
             self._write()
         elif self.rows:
             sync(self.path)
-        self._behind = False
+        self.behind = False
 
     def _write(self) -> None:
         write_atomically(self.path, self._text())
@@ -129,8 +139,11 @@ class History:
         return "".join(json.dumps(row.to_line()) + "\n" for row in self.rows)
 
     def read(self) -> None:
-        """Take the rows from the file. ValueError, LookupError or TypeError if it is damaged."""
-        self.rows = [EpochRow.from_line(line) for line in read_lines(self.path)]
+        """Take the rows from the file. ValueError or LookupError if it is damaged."""
+        try:
+            self.rows = [EpochRow.from_line(line) for line in read_lines(self.path)]
+        except RecursionError as error:
+            raise ValueError("brackets in brackets") from error
 
     def rewind(self, iteration: int) -> None:
         """Drop, in the file too, every epoch after `iteration`, and what a crash left of a line."""
@@ -144,8 +157,8 @@ class History:
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: what was recorded for an epoch that has no row yet. The rows are in the file."""
-        return {"pending": dict(self._pending)}
+        return {"pending": dict(self._pending), "shown": sorted(self.shown)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self._pending = dict(state["pending"])
+        self._pending, self.shown = dict(state["pending"]), set(state["shown"])

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from ignite.handlers import Checkpoint
-from ignite.metrics import Metric
 from safetensors import SafetensorError
 
 from ignite_vision.errors import DAMAGED, UserError
@@ -37,11 +37,9 @@ def restore(run: Run, own: OwnHandlers) -> None:
         raise UserError(f"the checkpoint and the recipe's handlers differ in {odd}", path, "Choose another --out.")
     rates = None
     try:
-        if states["trainer"]["max_epochs"] != run.recipe.epochs and "scheduler" in objects:
-            rates = fast_forward(run, states["trainer"]["iteration"] // run.recipe.accumulate)
-            del states["scheduler"], objects["scheduler"]
-        for name in [name for name, held in objects.items() if isinstance(held, Metric) and not _fits(states[name])]:
-            del states[name], objects[name]
+        if states["trainer"]["max_epochs"] != run.recipe.epochs and depends_on_epochs(objects.get("scheduler")):
+            rates = fast_forward(run, objects.pop("scheduler"), states["trainer"]["iteration"])
+            del states["scheduler"]
         states["model"] = versioned(run.model, states["model"])
         Checkpoint.load_objects(to_load=objects, checkpoint=states)
     except MISFITS as error:
@@ -51,15 +49,30 @@ def restore(run: Run, own: OwnHandlers) -> None:
     run.history.exact = run.history.exact and exact
     iteration = run.trainer.state.iteration
     run.history.rewind(iteration)
-    if iteration % len(run.loaders.train):
-        own.resume_within_epoch()
-    run.say(f"resumed    from step {iteration}, in epoch {run.trainer.state.epoch} of {run.recipe.epochs}")
+    refuse_gaps(run, path)
+    own.resume()
+    run.say(f"resumed    from step {iteration}, in epoch {epoch_of(run, iteration)} of {run.recipe.epochs}")
 
 
-def _fits(state: dict[str, Any]) -> bool:
-    """Whether a metric's state is of as many processes as there are now: another number is not exact anyway."""
-    (per_process,) = state.values()
-    return len(per_process) == distributed.count()
+def depends_on_epochs(scheduler: Any) -> bool:
+    """Whether a schedule is made for a number of steps. One that waits for a plateau is not."""
+    return not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau | None)
+
+
+def epoch_of(run: Run, iteration: int) -> int:
+    """The epoch that an iteration belongs to, counted from 1."""
+    return max(1, -(-iteration // len(run.loaders.train)))
+
+
+def refuse_gaps(run: Run, path: Path | None) -> None:
+    """UserError (exit 3) if the history lacks an epoch that the checkpoint is behind: it was deleted, or edited."""
+    iteration, epochs = run.trainer.state.iteration, [row.epoch for row in run.history.rows]
+    complete = (iteration - 1) // len(run.loaders.train)  # the last may be without its row still
+    validated = path is not None and path.name.endswith("-validated")
+    lost = validated and not run.history.is_validated(iteration)
+    if lost or len(epochs) < complete or epochs != list(range(1, len(epochs) + 1)):
+        what = f"history.jsonl lacks epochs before iteration {iteration}, where the checkpoint is"
+        raise UserError(what, run.history.path, "Restore it from a copy, or choose another --out.", code=DAMAGED)
 
 
 def read_newest(run: Run) -> tuple[dict[str, Any], bool, Path | None]:

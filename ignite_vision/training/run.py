@@ -9,6 +9,7 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
+from ignite_vision.errors import UserError
 from ignite_vision.loading.loaders import Loaders, train_loader
 from ignite_vision.loading.plan import Plan, Rows
 from ignite_vision.models.head import split_at_head
@@ -62,8 +63,17 @@ class Run(Prepared):
         self.saver.save()
 
 
+def refuse_too_few_images(prepared: Prepared) -> None:
+    """UserError if the training images do not fill the passes of one optimizer step."""
+    n, passes = len(prepared.splits.train), prepared.recipe.accumulate
+    if n < passes:
+        what = f"accumulate={passes} needs as many training images, and there are {n}"
+        raise UserError(what, next_step=f"Use --set accumulate={n} at most, with a batch_size that it divides.")
+
+
 def build(prepared: Prepared, plan: Plan) -> Run:
     """Make the rows, loaders and engines that an epoch needs, with nothing attached yet."""
+    refuse_too_few_images(prepared)
     network = split_at_head(prepared.model)[1] if plan.kind == "features" else prepared.model
     in_parallel = distributed.in_parallel(network, prepared.device)
     rows = Rows(prepared, plan)

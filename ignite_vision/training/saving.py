@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from shutil import disk_usage
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
+from torch import nn
 
 from ignite_vision.errors import NOT_SAVED, UserError
 from ignite_vision.loading.plan import Plan
 from ignite_vision.models.state import all_finite
+from ignite_vision.models.weights import refuse_inflated
 from ignite_vision.prepare import Prepared
 from ignite_vision.system import distributed
 from ignite_vision.system.environment import record
@@ -27,7 +30,14 @@ SAVE_SHARE = 0.01  # of the time that saving may take
 FIRST_SAVE = 10.0  # seconds before the first save, while its duration is not known
 RETRY = 60.0  # seconds until the next try after a save that failed
 # What a run keeps of itself; `run.persist` has other names.
-RESERVED = ("model", "optimizer", "trainer", "scaler", "sums", "scheduler", "best", "early_stopping", "history")
+RESERVED = (
+    *("model", "model_extra", "optimizer", "trainer", "scaler", "sums", "scheduler", "best", "early_stopping"),
+    *("history", "metrics", "own_handlers"),
+)
+
+# What torch.load gives back without running code.
+CONTAINERS = (dict, OrderedDict, Counter, list, tuple, set, torch.Size)
+PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Tensor, nn.Parameter)
 
 
 class Saver:
@@ -60,6 +70,7 @@ class Saver:
         self.keeper.load_state_dict({"_saved": on_disk(self.writer.folder)})
         self.due = time.monotonic() + FIRST_SAVE
         self.saved = ""
+        self.only_after_epochs = False  # whether something has a state within an epoch that cannot be saved
         self._seconds = 0.0
 
     def keep(self, name: str, holder: Any) -> None:
@@ -79,6 +90,11 @@ class Saver:
         return self.history.is_validated(self.trainer.state.iteration)
 
     @property
+    def may_save(self) -> bool:
+        """Whether all that would be saved can be."""
+        return self.is_validated or not self.only_after_epochs
+
+    @property
     def step_name(self) -> str:
         """`step-0000001200`, and `-validated` after validation, so that a save during it collides with nothing."""
         return f"step-{self.trainer.state.iteration:010d}" + ("-validated" if self.is_validated else "")
@@ -90,11 +106,13 @@ class Saver:
 
     def save(self) -> None:
         """Save now. UserError: not finite (exit 2), or the disk does not take it (exit 4); the one before stays."""
-        if self.saved == self.step_name:
+        if (self.saved == self.step_name and not self.history.behind) or not self.may_save:
             return
         if not all_finite(self.prepared.model):
             where = f"iteration {self.trainer.state.iteration} or before"
             raise not_finite(where, self.optimizer, self.prepared.directory)
+        for name, holder in self.objects.items():
+            refuse_odd_state(name, holder)
         begin = time.monotonic()
         self.writer.manifest = self._manifest()
         failure = None
@@ -170,6 +188,29 @@ def save_checkpoints(saver: Saver) -> None:
     every = saver.prepared.recipe.accumulate  # between optimizer steps there are gradients that no checkpoint holds
     saver.trainer.add_event_handler(Events.ITERATION_COMPLETED(every=every), saver.save_when_due)
     saver.trainer.add_event_handler(Events.EPOCH_COMPLETED, saver.save_when_due)
+
+
+def refuse_odd_state(name: str, holder: Any) -> None:
+    """UserError for a state that could be written but not read again: a checkpoint is read without running code."""
+    try:
+        odd = first_odd(holder.state_dict())
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        odd = " ".join(str(error).split())
+    if odd:
+        hint = "Let its state_dict return tensors, numbers, texts, and lists or dicts of these."
+        raise UserError(f"the state of '{name}' cannot be saved: {odd}", next_step=hint)
+
+
+def first_odd(state: Any) -> str:
+    """Say what in a state dict is no tensor and no plain value; an empty text if there is no such thing."""
+    if type(state) in CONTAINERS:
+        parts = [*state, *state.values()] if isinstance(state, dict) else state
+        return next(filter(None, map(first_odd, parts)), "")
+    try:
+        refuse_inflated(state)  # as when it is read
+    except ValueError as error:
+        return str(error)
+    return "" if type(state) in PLAIN else f"it holds a {type(state).__name__}"
 
 
 def size_of(state: Any) -> int:
