@@ -1,6 +1,6 @@
 """Kill real trainings again and again, and compare what they end with, byte by byte.
 
-    python -m tests.promises.campaign [--minutes 25] [--kills 300]
+    python -m tests.promises.campaign [--minutes 25] [--kills 300] [--only NAME]
 
 SIGKILL at a random moment: start-up, extraction of features, training, validation, saving, the last evaluation and
 publication. The same command is run again at once, until it ends by itself; one of the trainings is extended after
@@ -218,11 +218,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=25)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="trainings whose name has this")
     options = parser.parse_args()
     data, rng = Path(os.environ["IGNITE_VISION_TEST_DATA"]), random.Random(options.seed)
     end = time.monotonic() + options.minutes * 60
     with tempfile.TemporaryDirectory() as scratch:
-        table = {work: Tally() for work in works(data, Path(scratch))}
+        table = {work: Tally() for work in works(data, Path(scratch)) if options.only in work.name}
         seconds = {}
         warm_up()
         for work in table:
