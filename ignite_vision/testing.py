@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from ignite.engine import Events
 from PIL import Image
 
 from ignite_vision import datasets
@@ -60,6 +61,8 @@ def two_batches(
 ) -> Run:
     """Build a run on the CPU with the recipe's handlers attached, and train two batches of it. Nothing is saved.
 
+    The epoch is not ended: what the recipe attached to EPOCH_COMPLETED is not called.
+
     data: a data function to take the recipe's place, or the folder that its own function gets. out: the run directory;
     None: a temporary name that is not created. say: called with each line that the run prints.
     """
@@ -72,6 +75,8 @@ def two_batches(
     run = build(prepared, choose(prepared))
     if recipe.handlers is not None:
         recipe.handlers(run)
-    run.trainer.run(run.loaders.train, max_epochs=1, epoch_length=min(BATCHES, len(run.loaders.train)))
+    # terminated, since handlers of EPOCH_COMPLETED may read the row of an epoch, and there is none
+    run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=BATCHES), run.trainer.terminate)
+    run.trainer.run(run.loaders.train, max_epochs=2)
     run.loaders.close()
     return run

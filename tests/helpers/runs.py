@@ -14,6 +14,7 @@ from ignite_vision import training
 from ignite_vision.errors import Stopped
 from ignite_vision.jobs import Outcome, train_and_evaluate
 from ignite_vision.loading.plan import choose
+from ignite_vision.models.state import tensors_and_extra
 from ignite_vision.prepare import Prepared
 from ignite_vision.training import fit
 from ignite_vision.training.run import Run, build
@@ -106,7 +107,8 @@ def history(prepared: Prepared) -> list[dict]:
 
 
 def weights(prepared: Prepared) -> dict:
-    return {name: tensor.clone() for name, tensor in prepared.model.state_dict().items()}
+    tensors = tensors_and_extra(prepared.model.state_dict())[0]
+    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def same(one: dict, other: dict) -> bool:
