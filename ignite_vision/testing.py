@@ -9,8 +9,10 @@ assert run.trainer.state.iteration == 2
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,12 +66,12 @@ def two_batches(
     if callable(data):
         recipe = dataclasses.replace(recipe, data=data)
     loaded = LoadedRecipe(recipe, "recipe", "recipe", Path(__file__))
-    place = out or Path(tempfile.gettempdir()) / "ignite-vision-two-batches-never-written"
+    place = out or Path(tempfile.gettempdir()) / f"ignite-vision-{uuid.uuid4().hex}"
     folder = data if isinstance(data, Path) else Path()
     prepared = prepare(loaded, {}, Options(data=folder, out=place, device="cpu", workers=0), say)
     run = build(prepared, choose(prepared))
     if recipe.handlers is not None:
         recipe.handlers(run)
-    run.trainer.run(run.loaders.train, max_epochs=1, epoch_length=min(BATCHES, len(run.loaders.train)))
-    run.loaders.close()
+    with contextlib.closing(run.loaders):
+        run.trainer.run(run.loaders.train, max_epochs=1, epoch_length=min(BATCHES, len(run.loaders.train)))
     return run
