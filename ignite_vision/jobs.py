@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -235,9 +236,9 @@ def rehearse(prepared: Prepared) -> tuple[Plan, str]:
     refuse_unreadable(prepared)
     plan = choose(prepared)
     run = build(prepared, Plan("none", "a dry run"))
-    for engine, loader in ((run.trainer, run.loaders.train), (run.evaluator, run.loaders.val)):
-        engine.run(loader, max_epochs=1, epoch_length=min(REHEARSED_BATCHES, len(loader)))
-    run.loaders.close()
+    with contextlib.closing(run.loaders):
+        for engine, loader in ((run.trainer, run.loaders.train), (run.evaluator, run.loaders.val)):
+            engine.run(loader, max_epochs=1, epoch_length=min(REHEARSED_BATCHES, len(loader)))
     output: Any = run.trainer.state.output
     loss = output["loss"].item()
     return plan, f"dry run    trained two batches (loss {loss:.3f}) and validated two; nothing was written"

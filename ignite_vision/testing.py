@@ -1,22 +1,21 @@
-"""For tests of recipes: tiny real images, and a run of two batches. For example:
+"""For tests of recipes: tiny real images, and a run of two batches.
 
-    from ignite_vision.testing import digits, two_batches
+from ignite_vision.testing import digits, two_batches
 
-    def test_my_recipe_trains():
-        run = two_batches(my_recipe.recipe, data=digits)
-        assert run.trainer.state.iteration == 2
-
-The digits lie inside scikit-learn: nothing is downloaded.
+def test_my_recipe_trains():
+run = two_batches(my_recipe.recipe, data=digits)
+assert run.trainer.state.iteration == 2
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from ignite.engine import Events
 from PIL import Image
 
 from ignite_vision import datasets
@@ -61,22 +60,18 @@ def two_batches(
 ) -> Run:
     """Build a run on the CPU with the recipe's handlers attached, and train two batches of it. Nothing is saved.
 
-    The epoch is not ended: what the recipe attached to EPOCH_COMPLETED is not called.
-
     data: a data function to take the recipe's place, or the folder that its own function gets. out: the run directory;
-    None: a temporary name that is not created. say: called with each line that the run prints.
+    None: a temporary name that is not created. say: called with each line that the run says.
     """
     if callable(data):
         recipe = dataclasses.replace(recipe, data=data)
     loaded = LoadedRecipe(recipe, "recipe", "recipe", Path(__file__))
-    place = out or Path(tempfile.gettempdir()) / "ignite-vision-two-batches-never-written"
+    place = out or Path(tempfile.gettempdir()) / f"ignite-vision-{uuid.uuid4().hex}"
     folder = data if isinstance(data, Path) else Path()
     prepared = prepare(loaded, {}, Options(data=folder, out=place, device="cpu", workers=0), say)
     run = build(prepared, choose(prepared))
     if recipe.handlers is not None:
         recipe.handlers(run)
-    # terminated, since handlers of EPOCH_COMPLETED may read the row of an epoch, and there is none
-    run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=BATCHES), run.trainer.terminate)
-    run.trainer.run(run.loaders.train, max_epochs=2)
-    run.loaders.close()
+    with contextlib.closing(run.loaders):
+        run.trainer.run(run.loaders.train, max_epochs=1, epoch_length=min(BATCHES, len(run.loaders.train)))
     return run

@@ -1,50 +1,126 @@
-"""A run's images: where they are, and which split has which."""
+"""A run's images: which folder they are in, and that its splits are never cut again."""
 
 import pytest
+import torch
 
-from ignite_vision import datasets
+from ignite_vision import Recipe, Splits, datasets
+from ignite_vision.data.containers import ArrayImages
 from ignite_vision.errors import UserError
 from ignite_vision.recipe_files import load
-from ignite_vision.run_data import data_folder, data_set_name, existing, load_data, own_splits
-from tests.helpers.runs import train
+from ignite_vision.run_data import data_folder, load_data, own_splits, recorded_folder
+from ignite_vision.run_directory import RunDirectory
+from tests.helpers.runs import begun, train
+
+PHOTOS = {"data_function": datasets.image_folder, "model": "cifar10_cnn"}
 
 
-def test_the_data_sets_own_folder_is_the_default(tmp_path):
-    loaded = load("cifar10")
-    assert data_folder(loaded, loaded.recipe, None, None) == tmp_path / "data" / "cifar10"
-    assert data_set_name(loaded.recipe) == "cifar10"
+class TestFolder:
+    def test_the_commands_word_is_first_and_becomes_absolute(self, image_folder, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        loaded = load(str(image_folder))
+        chosen = data_folder(loaded, loaded.recipe, image_folder.relative_to(tmp_path), None)
+        assert chosen == image_folder
+        assert data_folder(loaded, loaded.recipe, None, None) == image_folder
+
+    def test_without_one_it_is_below_the_data_home_under_the_data_sets_name(self, tmp_path):
+        loaded = load("cifar10")
+        assert data_folder(loaded, loaded.recipe, None, None) == tmp_path / "data" / "cifar10"
+
+    def test_one_that_is_not_there_is_refused(self, tmp_path):
+        loaded = load("cifar10")
+        with pytest.raises(UserError, match="no such data folder"):
+            data_folder(loaded, loaded.recipe, tmp_path / "nothing", None)
+
+    def test_the_folder_recipe_alone_wants_one(self):
+        loaded = load("folder")
+        with pytest.raises(UserError, match="trains on a folder of images. ignite-vision run folder --data DIR"):
+            data_folder(loaded, loaded.recipe, None, None)
+
+    def test_a_run_remembers_its_own(self, make_run, image_folder):
+        prepared = make_run(data=image_folder, **PHOTOS)
+        begun(prepared)
+        assert data_folder(load("folder"), prepared.recipe, None, prepared.directory) == image_folder
+
+    def test_of_a_run_whose_images_moved_the_hint_names_the_command_to_repeat(self, make_run, image_folder, tmp_path):
+        prepared = make_run(data=image_folder, **PHOTOS)
+        begun(prepared)
+        image_folder.rename(tmp_path / "moved")
+        hint = f"no longer there .*ignite-vision evaluate {prepared.directory} --data DIR"
+        with pytest.raises(UserError, match=hint):
+            recorded_folder(prepared.recipe, prepared.directory, "evaluate")
+
+    def test_a_data_set_that_needs_no_folder_may_come_from_another_machine(self, make_run, tmp_path, monkeypatch):
+        prepared = make_run()
+        begun(prepared)
+        monkeypatch.setenv("IGNITE_VISION_DATA", str(tmp_path / "another"))
+        assert recorded_folder(prepared.recipe, prepared.directory, "resume") == tmp_path / "another" / "squares"
 
 
-def test_a_folder_that_is_not_there_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="no such data folder .*Check --data"):
-        existing(tmp_path / "gone")
+class TestLoading:
+    def test_what_the_system_refuses_is_one_line(self, tmp_path):
+        def data(folder):
+            return (folder / "nothing").read_bytes()
+
+        with pytest.raises(UserError, match="cannot read the data: No such file or directory .*nothing"):
+            load_data(Recipe(data=data, model="digits_cnn", epochs=1), tmp_path)
+
+    def test_class_folders_serve_any_recipe_of_ours_but_no_custom_one(self, image_folder):
+        def data(folder):
+            images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+            return Splits(train=ArrayImages(images, [0, 1, 0, 1]), classes=("a", "b"))
+
+        ours, custom = (Recipe(data=function, model="digits_cnn", epochs=1) for function in (datasets.cifar10, data))
+        assert load_data(ours, image_folder)[0].classes == ("apple", "banana", "cherry")
+        assert load_data(custom, image_folder)[0].classes == ("a", "b")
+
+    def test_classes_may_be_numbers(self, make_run):
+        def data(folder):
+            images = (torch.arange(90) % 3 * 90)[:, None, None, None].expand(-1, 1, 8, 8).to(torch.uint8)
+            return Splits(train=ArrayImages(images, torch.arange(90) % 3), classes=range(3))
+
+        train(make_run(data_function=data, epochs=1))
+        again = make_run(data_function=data, epochs=2)
+        assert again.splits.classes == ("0", "1", "2")
+        train(again)
 
 
-def test_class_folders_serve_any_built_in_recipe(image_folder):
-    splits, name = load_data(load("cifar10").recipe, image_folder)
-    assert (splits.classes, name) == (("apple", "banana", "cherry"), "photos")
+class TestOwn:
+    def test_images_are_the_runs_own_wherever_they_lie(self, make_run, image_folder, tmp_path):
+        prepared = make_run(data=image_folder, **PHOTOS)
+        begun(prepared)
+        given = datasets.image_folder(image_folder.rename(tmp_path / "moved"))
+        own = own_splits(given, prepared.directory, prepared.directory.read_settings())
+        ids = [[splits.test.sample_id(i) for i in range(len(splits.test))] for splits in (own, prepared.splits)]
+        assert ids[0] == ids[1]
+
+    @pytest.mark.parametrize("change", ["gone", "new", "resized", "another content", "no splits.csv"])
+    def test_changed_ones_are_not(self, make_run, image_folder, change):
+        prepared = make_run(data=image_folder, **PHOTOS)
+        begun(prepared)
+        path = prepared.splits.train.path(0)
+        data = path.read_bytes()
+        if change == "gone":
+            path.unlink()
+        elif change == "new":
+            path.with_name("new.jpg").write_bytes(data)
+        elif change == "resized":
+            path.write_bytes(data + b"\0")
+        elif change == "another content":  # of one of the images that are looked at
+            path.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
+        else:
+            prepared.directory.splits.unlink()
+        given = datasets.image_folder(image_folder)
+        assert own_splits(given, prepared.directory, prepared.directory.read_settings()) is None
 
 
-@pytest.fixture
-def trained(make_run, image_folder):
-    prepared = make_run(data=image_folder, data_function=datasets.image_folder, model="digits_cnn", epochs=1)
-    train(prepared)
-    return prepared
-
-
-def test_images_are_a_runs_own_wherever_they_are(trained, image_folder):
-    moved = image_folder.rename(image_folder.with_name("moved"))
-    given = datasets.image_folder(moved)
-    found = own_splits(given, trained.directory, trained.directory.read_settings())
-    assert [found.test.sample_id(i) for i in range(len(found.test))] == [
-        trained.splits.test.sample_id(i) for i in range(len(trained.splits.test))
-    ]
-
-
-def test_images_of_the_same_names_and_sizes_but_other_content_are_not(trained, image_folder):
-    for path in image_folder.rglob("*.jpg"):
-        data = bytearray(path.read_bytes())
-        data[-3] ^= 1
-        path.write_bytes(data)
-    given = datasets.image_folder(image_folder)
-    assert own_splits(given, trained.directory, trained.directory.read_settings()) is None
+def test_images_that_are_gone_leave_two_ways_on_where_there_is_a_model(make_run, image_folder, tmp_path):
+    prepared = make_run(data=image_folder, **PHOTOS)
+    begun(prepared)
+    prepared.splits.test.path(0).unlink()
+    with pytest.raises(UserError, match="1 gone, the first .*Restore it") as failure:
+        make_run(data=image_folder, **PHOTOS)
+    assert "evaluate" not in str(failure.value)
+    prepared.directory.model.touch()
+    with pytest.raises(UserError, match=rf"Restore it, .*ignite-vision evaluate {tmp_path / 'run'} --data DIR"):
+        make_run(data=image_folder, **PHOTOS)
+    assert RunDirectory(tmp_path / "run").splits.is_file()

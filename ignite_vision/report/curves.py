@@ -13,6 +13,7 @@ from ignite_vision.errors import printable
 from ignite_vision.system.files import write_atomically
 from ignite_vision.training.history import EpochRow
 
+LARGEST = 1e300
 WIDTH, HEIGHT, LEFT, TOP = 360, 220, 56, 40  # pixels: of a panel's plot, and the room around it
 
 
@@ -80,9 +81,7 @@ def lay_out(rows: Sequence[EpochRow], title: str, x: float, train: list[float], 
         return TOP + HEIGHT * (high - value) / (high - low)
 
     def line(series: list[float]) -> str:
-        return " ".join(
-            f"{across(e):.1f},{down(v):.1f}" for e, v in zip(epochs, series, strict=False) if math.isfinite(v)
-        )
+        return " ".join(f"{across(e):.1f},{down(v):.1f}" for e, v in zip(epochs, series, strict=False) if drawable(v))
 
     best = next((i for i in reversed(range(len(rows))) if rows[i].best), None)
     return Panel(
@@ -92,13 +91,18 @@ def lay_out(rows: Sequence[EpochRow], title: str, x: float, train: list[float], 
         yticks=[Tick(down(v), f"{v:g}") for v in values],
         train=line(train),
         val=line(val),
-        best=None if best is None or not math.isfinite(val[best]) else (across(epochs[best]), down(val[best])),
+        best=None if best is None or not drawable(val[best]) else (across(epochs[best]), down(val[best])),
     )
 
 
+def drawable(value: float) -> bool:
+    """Whether a value has a place: NaN has none, nor has what is so large that a span of it would be infinite."""
+    return abs(value) < LARGEST
+
+
 def extent(values: Sequence[float]) -> tuple[float, float]:
-    """Smallest and largest finite value."""
-    finite = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
+    """Smallest and largest value that has a place."""
+    finite = [v for v in values if drawable(v)] or [0.0, 1.0]
     return min(finite), max(finite)
 
 
@@ -109,4 +113,4 @@ def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
     first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(k * step, 10) for k in range(first, max(last, first + 1) + 1)]
+    return [float(f"{k * step:.10g}") for k in range(first, max(last, first + 1) + 1)]

@@ -1,14 +1,23 @@
-"""The files of an evaluation say what its numbers say, whatever the names are."""
+"""The files of results: whole, plain, and last the one that says that there are results."""
 
 import csv
 import json
+import math
 
 import pytest
 import torch
 
+from ignite_vision.errors import NOT_SAVED, UserError
+from ignite_vision.evaluation import tables
 from ignite_vision.evaluation.metrics import metrics
-from ignite_vision.evaluation.tables import write_results
-from tests.helpers.predictions import predictions
+from ignite_vision.evaluation.predictions import Predictions
+from ignite_vision.evaluation.tables import json_plain, write_results
+
+
+def predictions(targets, labels, classes=("ant", "bee", "cow")):
+    """Return sure predictions of these labels."""
+    logits = torch.nn.functional.one_hot(torch.tensor(labels), len(classes)).float() * 9
+    return Predictions(tuple(f"{i}.jpg" for i in range(len(targets))), torch.tensor(targets), logits, tuple(classes))
 
 
 def test_the_files_say_what_the_numbers_say(tmp_path):
@@ -37,12 +46,31 @@ def test_names_with_commas_quotes_and_odd_bytes_survive(tmp_path):
         assert [row["class"] for row in csv.DictReader(file)] == list(odd)
 
 
-def test_metrics_json_is_json_even_where_the_loss_is_no_number(tmp_path):
-    found = predictions([0, 1, 2], [0, 1, 2])
-    found.logits[0, 0] = torch.nan
+def test_metrics_are_json_even_if_the_loss_is_not_a_number(tmp_path):
+    found = predictions([0, 1], [0, 1])
+    found.logits[0, 0] = math.nan
     write_results(found, metrics(found, "test"), tmp_path)
 
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")
 
-    assert json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)["loss"] is None
+    numbers = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
+    assert numbers["loss"] is None
+    assert json_plain({"a": math.inf, "b": 1.5, "c": "nan"}) == {"a": None, "b": 1.5, "c": "nan"}
+
+
+def test_metrics_are_written_last(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(tables, "write_atomically", lambda path, text: written.append(path.name))
+    found = predictions([0], [0])
+    write_results(found, metrics(found, "test"), tmp_path)
+    assert sorted(written[:-1]) == ["confusion.csv", "per_class.csv", "predictions.csv"]
+    assert written[-1] == "metrics.json"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    found = predictions([0], [0])
+    with pytest.raises(UserError, match="the results cannot be written: .*run the same command again") as failure:
+        write_results(found, metrics(found, "test"), tmp_path / "file" / "results")
+    assert failure.value.code == NOT_SAVED
