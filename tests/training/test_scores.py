@@ -82,7 +82,6 @@ def test_what_is_not_finite_is_worse_than_all_else(score, odd):
     assert not rank(score, 0.9, odd, 100) > Best().score
 
 
-
 def test_the_best_epoch_comes_back_from_its_state():
     best = Best(3, 0.5, {"w": torch.ones(2)}, {"extra": 1})
     again = Best()
