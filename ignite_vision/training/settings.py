@@ -62,8 +62,8 @@ def refuse_changes(prepared: Prepared, settings: dict[str, Any]) -> None:
         hint = "Undo that, or choose another --out."
         raise UserError(f"this run began with another recipe: {changes}", prepared.directory, hint)
     if settings["weights"] != prepared.weights:
-        what = f"the content of the weights changed since this run began ({prepared.recipe.weights})"
-        raise UserError(what, prepared.directory, "Restore them, or choose another --out.")
+        what = "the content of the weights changed since this run began"
+        raise UserError(what, prepared.recipe.weights, "Restore them, or choose another --out.")
     _refuse_changed_data(prepared, settings["data"])
 
 

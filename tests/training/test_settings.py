@@ -1,67 +1,181 @@
-"""run.json: what a run began as, and what is refused or said when it is taken up again."""
+"""run.json, and what is refused or said when a command takes a run up again."""
 
 import dataclasses
 import json
+import sys
 
 import pytest
 import torch
-from torch import nn
+from ignite.engine import Events
 
+from ignite_vision.data.containers import ArrayImages
 from ignite_vision.errors import UserError
-from ignite_vision.training.settings import changed_sources, refuse_changes, settings_of
-from tests.helpers.runs import built, train
+from ignite_vision.prepare import Options, prepare
+from ignite_vision.recipe_files import load
+from ignite_vision.training.settings import changed_environment, settings_of
+from tests.conftest import small_net, squares
+from tests.helpers.runs import built, history, kill, said, train, train_until
+
+RECIPE = '''"""Squares."""
+
+import helpers_of_squares
+
+from ignite_vision import Recipe
+from tests.conftest import small_net, squares
 
 
-def test_settings_are_json_and_name_what_decides_the_result(make_run):
-    run = built(make_run())
-    settings = settings_of(run, run.plan)
-    assert json.loads(json.dumps(settings)) == settings
-    assert settings["format_version"] == 2
+def augment(images, size):
+    return helpers_of_squares.change(images)
+
+
+helpers_of_squares.begin()
+recipe = Recipe(
+    data=squares, model=small_net, augment=(augment,), epochs=2, batch_size=16,
+    val_fraction=0.2, test_fraction=0.2, precision="fp32",
+)
+'''
+HELPERS = """
+def change(images):
+    return images  # as they are
+
+
+def begin():
+    return 1
+"""
+
+
+@pytest.fixture
+def squares_recipe(tmp_path, monkeypatch):
+    """Return a function that prepares a recipe file with a helper module beside it. helpers: the module's source."""
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    (folder / "squares_recipe.py").write_text(RECIPE)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def make(helpers=HELPERS, **changes):
+        (folder / "helpers_of_squares.py").write_text(helpers)
+        for name in ("squares_recipe", "helpers_of_squares"):
+            sys.modules.pop(name, None)
+        loaded = load(str(folder / "squares_recipe.py"))
+        loaded = dataclasses.replace(loaded, recipe=dataclasses.replace(loaded.recipe, **changes))
+        lines: list[str] = []
+        options = Options(out=tmp_path / "run", device="cpu", workers=0)
+        return prepare(loaded, {}, options, lines.append)
+
+    yield make
+    for name in ("squares_recipe", "helpers_of_squares"):
+        sys.modules.pop(name, None)
+
+
+def test_run_json_holds_what_a_later_command_compares(make_run):
+    run = make_run()
+    train(run)
+    settings = run.directory.read_settings()
+    now = json.loads(json.dumps(settings_of(run, built(run).plan)))
+    assert {**settings, "cache": None} == {**now, "cache": None}  # which says how much memory is free
     assert settings["data"]["sizes"] == {"train": 72, "val": 24, "test": 24}
+    assert settings["classes"] == ["dark", "middle", "bright"]
+    assert settings["recipe"]["epochs"] == 2
 
 
-def test_a_changed_field_is_named_old_and_new(make_run):
-    train(make_run())
-    prepared = make_run(lr=0.01)
-    with pytest.raises(UserError, match="lr: 0.001 -> 0.01"):
-        refuse_changes(prepared, prepared.directory.read_settings())
+class TestCode:
+    CHANGED = HELPERS.replace("return 1", "return 2")
+
+    def test_that_a_field_reaches_is_a_changed_field(self, squares_recipe):
+        train(squares_recipe())
+        with pytest.raises(UserError, match="this run began with another recipe: augment: "):
+            train(squares_recipe(HELPERS.replace("return images", "return 255 - images")))
+
+    def test_of_a_helper_beside_the_recipe_is_named_and_the_run_no_longer_exact(self, squares_recipe):
+        train_until(squares_recipe(), Events.ITERATION_COMPLETED(once=6), kill)
+        run = squares_recipe(self.CHANGED)
+        outcome = train(run)
+        (warning,) = (line for line in said(run) if line.startswith("warning: no longer bit-exact"))
+        assert "helpers_of_squares.py" in warning
+        assert outcome.metrics["exact"] is False
+
+    def test_of_a_finished_run_is_refused(self, squares_recipe):
+        train(squares_recipe())
+        with pytest.raises(UserError, match=r"code changed since this run finished: helpers_of_squares.py"):
+            train(squares_recipe(self.CHANGED))
+
+    def test_comments_and_blank_lines_are_no_change(self, squares_recipe):
+        train(squares_recipe())
+        assert train(squares_recipe(HELPERS.replace("as they are", "unchanged") + "\n\n# The end.\n")).finished_before
 
 
-def test_another_argument_of_the_same_loss_is_another_recipe(make_run):
-    train(make_run(loss=nn.CrossEntropyLoss(label_smoothing=0.1)))
-    with pytest.raises(UserError, match="this run began with another recipe: loss"):
-        train(make_run(loss=nn.CrossEntropyLoss(label_smoothing=0.3)))
+class TestWeights:
+    def weights(self, path, value):
+        torch.manual_seed(0)
+        network = small_net(3)
+        with torch.no_grad():
+            network[0].bias.fill_(value)
+        torch.save(network.state_dict(), path)
+
+    def test_whose_content_changed_are_refused(self, make_run, tmp_path):
+        fields = {"weights": str(tmp_path / "weights.pth"), "epochs": 2}
+        self.weights(tmp_path / "weights.pth", 0.0)
+        train_until(make_run(**fields), Events.ITERATION_COMPLETED(once=6), kill)
+        self.weights(tmp_path / "weights.pth", 1.0)
+        with pytest.raises(UserError, match=r"the content of the weights changed since this run began") as failure:
+            train(make_run(**fields))
+        assert "Restore them, or choose another --out" in str(failure.value)
+
+    def test_that_are_the_same_again_are_taken(self, make_run, tmp_path):
+        fields = {"weights": str(tmp_path / "weights.pth"), "epochs": 2}
+        self.weights(tmp_path / "weights.pth", 0.0)
+        train_until(make_run(**fields), Events.ITERATION_COMPLETED(once=6), kill)
+        (tmp_path / "weights.pth").unlink()
+        self.weights(tmp_path / "weights.pth", 0.0)
+        run = make_run(**fields)
+        assert train(run).metrics["exact"]
 
 
-def test_other_weights_under_the_same_name_are_refused(make_run, tmp_path):
-    path = tmp_path / "weights.pth"
+class TestData:
+    def test_with_other_pixels_is_refused(self, make_run):
+        def darker(folder):
+            splits = squares(folder)
+            images = ArrayImages(splits.train.pixels().clamp(max=200), splits.train.targets)
+            return dataclasses.replace(splits, train=images)
 
-    def linear(num_classes):
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, num_classes))
-
-    torch.save(linear(3).state_dict(), path)
-    train(make_run(model=linear, weights=str(path)))
-    torch.save(linear(3).state_dict(), path)
-    with pytest.raises(UserError, match="content of the weights changed"):
-        train(make_run(model=linear, weights=str(path)))
-
-
-def test_a_file_whose_code_changed_is_named_and_a_new_one_is_not(make_run):
-    prepared = make_run()
-    sources = prepared.loaded.sources()
-    assert changed_sources(prepared, {"sources": sources}) == []
-    name = next(iter(sources))
-    assert changed_sources(prepared, {"sources": {name: "0" * 64}}) == [name]
-    assert changed_sources(prepared, {"sources": {}}) == []
-
-
-def test_changed_code_refuses_a_finished_run(make_run):
-    prepared = make_run()
-    train(prepared)
-    settings = prepared.directory.read_settings()
-    settings["sources"] = {name: "0" * 64 for name in settings["sources"]}
-    prepared.directory.write_settings(settings)
-    with pytest.raises(UserError, match="code changed since this run finished"):
         train(make_run())
-    longer = dataclasses.replace(prepared, recipe=dataclasses.replace(prepared.recipe, epochs=3))
-    assert train(longer).metrics["exact"] is False
+        darker.__name__ = "squares"
+        run = dataclasses.replace(make_run(), splits=make_run(data_function=darker).splits)
+        with pytest.raises(UserError, match="the data changed since this run began: pixels or labels"):
+            train(run)
+
+
+class TestFields:
+    def test_old_and_new_are_named(self, make_run):
+        train(make_run(epochs=1))
+        with pytest.raises(UserError, match="patience: None -> 3, seed: 0 -> 1"):
+            train(make_run(seed=1, patience=3))
+
+    def test_more_epochs_are_no_change(self, make_run):
+        train(make_run(epochs=1))
+        run = make_run(epochs=2)
+        train(run)
+        assert len(history(run)) == 2
+
+    def test_a_field_of_a_later_version_is_no_change(self, make_run):
+        run = make_run()
+        train(run)
+        settings = run.directory.read_settings()
+        del settings["recipe"]["sync_bn"]
+        run.directory.write_settings(settings)
+        assert train(make_run()).finished_before
+
+
+def test_another_environment_is_named_and_the_run_no_longer_exact(make_run):
+    run = make_run(epochs=1)
+    train(run)
+    settings = run.directory.read_settings()
+    settings["environment"]["versions"]["torch"] = "1.0"
+    run.directory.write_settings(settings)
+    (change,) = changed_environment(settings, run.device, run.precision)
+    assert change == f"torch: 1.0 -> {torch.__version__.partition('+')[0]}"
+    assert changed_environment(settings, run.device, run.precision, but=("torch",)) == []
+    again = make_run(epochs=2)
+    assert train(again).metrics["exact"] is False
+    assert any(line.startswith("warning: no longer bit-exact from here; changed since") for line in said(again))

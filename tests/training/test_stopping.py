@@ -108,7 +108,7 @@ def test_a_signal_during_validation_leaves_it_and_it_is_done_again(make_run, tmp
 
 def test_what_is_done_is_saved_when_a_worker_is_gone(make_run, tmp_path):
     def lose_a_worker():
-        raise WorkerKilled("a worker is gone")
+        raise WorkerKilled
 
     whole = make_run(out=tmp_path / "whole")
     train(whole)
@@ -129,7 +129,7 @@ def test_a_worker_that_is_lost_after_the_validation_of_an_epoch_costs_that_epoch
             for group in run.optimizer.param_groups:
                 group["lr"] /= 2
             if run.trainer.state.epoch == 2 and "LOSE" in os.environ:
-                raise WorkerKilled("a worker is gone")
+                raise WorkerKilled
 
     os.environ["LOSE"] = "1"
     try:
@@ -147,7 +147,7 @@ def test_a_worker_that_is_lost_after_the_validation_of_an_epoch_costs_that_epoch
 class TestEndEarly:
     def test_ignites_early_stopping_ends_a_run_for_good(self, make_run):
         def handlers(run):
-            stopping = EarlyStopping(1, lambda engine: -engine.state.metrics["loss"], run.trainer, min_delta=10.0)
+            stopping = EarlyStopping(1, lambda engine: -engine.state.metrics["loss"], run.trainer, threshold=10.0)
             run.evaluator.add_event_handler(Events.COMPLETED, stopping)
             run.persist("stopping", stopping)
 
