@@ -138,6 +138,7 @@ class RunDirectory:
             version = settings["format_version"]
             if version == FORMAT_VERSION:
                 _refuse_other_shape(settings, SETTINGS)
+                _refuse_other_shape(settings["overrides"], dict.fromkeys(settings["overrides"], str))
         except DAMAGE as error:
             what = f"cannot read run.json: {_reason(error)}"
             raise UserError(what, self.settings, "Restore it from a copy.", code=DAMAGED) from error

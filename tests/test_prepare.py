@@ -3,11 +3,15 @@
 import dataclasses
 
 import pytest
+import torch
+from PIL import Image
+from torchvision import models
 
 from ignite_vision import datasets
 from ignite_vision.errors import UserError
 from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import load
+from tests.helpers.runs import train
 
 
 def prepared(spec, folder=None, **overrides):
@@ -46,9 +50,6 @@ def test_photographs_of_many_sizes_are_cut_to_224(image_folder):
 
 
 def test_weights_bring_their_own_preprocessing_scaled_to_image_size(image_folder, tmp_path):
-    import torch
-    from torchvision import models
-
     path = tmp_path / "w.pth"
     torch.save(models.mobilenet_v2().state_dict(), path)
     run = prepared(str(image_folder), weights=path)
@@ -94,6 +95,66 @@ def test_no_validation_images_is_an_error_with_a_way_out(image_folder):
 def test_a_data_function_that_returns_no_splits_is_named(make_run):
     with pytest.raises(UserError, match="returned int, not Splits"):
         make_run(data_function=lambda folder: 3)
+
+
+def test_a_file_of_weights_is_kept_by_its_absolute_path(image_folder, tmp_path, monkeypatch):
+    torch.save(models.squeezenet1_1().state_dict(), tmp_path / "w.pth")
+    monkeypatch.chdir(tmp_path)
+    run = prepared(str(image_folder), model="squeezenet1_1", weights="w.pth")
+    assert run.recipe.weights == run.overrides["weights"] == str(tmp_path / "w.pth")
+
+
+class TestDefaultDirectory:
+    """The same command finds its run again, and another never takes its place."""
+
+    def test_follows_the_content_of_the_weights_and_not_their_place(self, image_folder, tmp_path):
+        places = []
+        for place, seed in (("a", 1), ("b", 1), ("c", 2)):
+            torch.manual_seed(seed)
+            (tmp_path / place).mkdir()
+            torch.save(models.squeezenet1_1().state_dict(), tmp_path / place / "w.pth")
+            run = prepared(str(image_folder), model="squeezenet1_1", weights=tmp_path / place / "w.pth")
+            places.append(run.directory)
+        assert places[0] == places[1] != places[2]
+
+    @pytest.mark.parametrize("name", ["same.bmp", "other.bmp"])
+    def test_of_other_images_in_a_folder_of_the_same_name_is_another(self, tmp_path, name):
+        runs = []
+        for place, first in (("a", "same.bmp"), ("b", name)):
+            for c, label in enumerate(("x", "y")):
+                folder = tmp_path / place / "photos" / label
+                folder.mkdir(parents=True)
+                for i in range(8):
+                    shade = 100 * c + 10 * i + (place == "b")
+                    Image.new("RGB", (32, 32), (shade,) * 3).save(folder / (f"{i}.bmp" if i else first))
+            lines = []
+            options = Options(data=tmp_path / place / "photos", workers=0)
+            settings = {"weights": "none", "model": "cifar10_cnn", "trainable": "all", "epochs": "1"}
+            run = prepare(load("folder"), settings, options, lines.append)
+            train(run)
+            runs.append(run.directory)
+        assert runs[0] != runs[1]
+        assert any(f"{runs[0]} is of other images" in line for line in lines)
+
+    def test_of_images_that_moved_is_the_same(self, image_folder, tmp_path):
+        settings = {"weights": "none", "model": "cifar10_cnn", "trainable": "all", "epochs": "1"}
+
+        def again():
+            return prepare(load("folder"), settings, Options(data=image_folder, workers=0), lambda line: None)
+
+        first = again()
+        train(first)
+        (tmp_path / "elsewhere").mkdir()
+        image_folder = image_folder.rename(tmp_path / "elsewhere" / image_folder.name)
+        assert again().directory == first.directory
+
+    def test_beside_a_run_of_an_earlier_format_is_refused(self, tmp_path):
+        old = tmp_path / "runs" / "digits-abcdef"
+        old.mkdir(parents=True)
+        (old / "run.json").write_text('{"format_version": 1, "spec": "digits", "overrides": {"lr": "0.1"}}')
+        with pytest.raises(UserError, match="an earlier version of ignite-vision began this run .*Move it away"):
+            prepared("digits", lr=0.1, epochs=3)
+        assert prepared("digits", lr=0.2).directory != old
 
 
 def test_any_classification_set_of_torchvision_can_be_named(tmp_path):

@@ -1,5 +1,7 @@
 """A run's directory: who holds it, and what state it is in."""
 
+import json
+import math
 import os
 import subprocess
 import sys
@@ -41,6 +43,83 @@ def test_damaged_settings_are_one_line_and_exit_3(tmp_path, text):
     with pytest.raises(UserError, match="cannot read run.json") as failure:
         RunDirectory(tmp_path).read_settings()
     assert failure.value.code == DAMAGED
+
+
+SETTINGS = {
+    **{"format_version": 2, "name": "digits", "spec": "digits", "overrides": {"epochs": "1"}, "recipe": {"epochs": 1}},
+    "data": {"folder": "/data/digits", "fingerprint": "f", "sample": "s", "content": None},
+    **{"sources": {}, "weights": None, "classes": ["a", "b"], "environment": {"versions": {}, "precision": "fp32"}},
+}
+RESULTS = {
+    **{"split": "test", "n": 1, "loss": 0.5, "accuracy": 1.0, "balanced_accuracy": 1.0},
+    "per_class": {"a": {"n": 1, "accuracy": 1.0}, "b": {"n": 0}},
+}
+
+
+def paths_into(values, above=()):
+    """Every field, those of nested objects too."""
+    for name, value in values.items():
+        yield (*above, name)
+        if isinstance(value, dict):
+            yield from paths_into(value, (*above, name))
+
+
+def without(values, path):
+    copy = json.loads(json.dumps(values))
+    *above, last = path
+    inside = copy
+    for name in above:
+        inside = inside[name]
+    del inside[last]
+    return copy
+
+
+@pytest.mark.parametrize("path", [path for path in paths_into(SETTINGS) if path[-1] != "epochs"], ids=".".join)
+def test_settings_that_lack_a_field_name_it(tmp_path, path):
+    directory = RunDirectory(tmp_path)
+    directory.write_settings(SETTINGS)
+    assert directory.read_settings() == SETTINGS
+    directory.write_settings(without(SETTINGS, path))
+    with pytest.raises(UserError, match=f"cannot read run.json: it has no '{path[-1]}'") as failure:
+        directory.read_settings()
+    assert failure.value.code == DAMAGED
+
+
+@pytest.mark.parametrize("change", [{"overrides": {"lr": 1}}, {"classes": None}, {"recipe": [1]}, {"data": 3}])
+def test_settings_that_hold_something_else_are_damaged(tmp_path, change):
+    RunDirectory(tmp_path).write_settings(SETTINGS | change)
+    with pytest.raises(UserError, match="cannot read run.json: ") as failure:
+        RunDirectory(tmp_path).read_settings()
+    assert failure.value.code == DAMAGED
+
+
+@pytest.mark.parametrize("path", [path for path in paths_into(RESULTS) if path[-1] not in "ab"], ids=".".join)
+def test_results_that_lack_a_field_are_damaged(tmp_path, path):
+    directory = RunDirectory(tmp_path)
+    directory.metrics.write_text(json.dumps(RESULTS))
+    assert directory.read_metrics() == RESULTS
+    directory.metrics.write_text(json.dumps(without(RESULTS, path)))
+    with pytest.raises(UserError, match=f"cannot read metrics.json: it has no '{path[-1]}'.*Delete it") as failure:
+        directory.read_metrics()
+    assert failure.value.code == DAMAGED
+
+
+def test_a_loss_of_null_is_not_a_number(tmp_path):
+    RunDirectory(tmp_path).metrics.write_text(json.dumps(RESULTS | {"loss": None}))
+    assert math.isnan(RunDirectory(tmp_path).read_metrics()["loss"])
+
+
+def test_no_results_are_no_error(tmp_path):
+    assert RunDirectory(tmp_path).read_metrics() is None
+
+
+def test_where_results_cannot_be_written_is_known_before(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    directory.refuse_unwritable(directory.results_elsewhere("photos"))
+    directory.path.mkdir()
+    (directory / "evaluations").write_text("in the way")
+    with pytest.raises(UserError, match=r"the results cannot be written \(.*evaluations\)"):
+        directory.refuse_unwritable(directory.results_elsewhere("photos"))
 
 
 def test_settings_of_another_format_say_what_to_do(tmp_path):

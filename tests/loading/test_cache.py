@@ -51,6 +51,23 @@ def test_what_a_killed_writer_left_is_not_believed():
     assert shards.missing() == [0]
 
 
+def test_a_file_that_could_not_be_written_to_its_end_is_not_there(tmp_path, monkeypatch):
+    shards, rows = filled(n=3)
+    shards.path(0).unlink()
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)  # the last step before a file takes its name
+        with pytest.raises(UserError, match="cannot write the cache: No space left"):
+            shards.write(0, rows)
+    assert [path.name for path in shards.folder.iterdir()] == ["key.json"]
+    assert shards.missing() == [0]
+    shards.write(0, rows)
+    assert shards.read_all().equal(rows)
+
+
 def test_a_worker_maps_the_files_itself():
     import pickle
 

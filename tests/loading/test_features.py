@@ -1,6 +1,7 @@
 """Features computed once: the same bits as without, and no second pass."""
 
 import json
+import threading
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from torchvision import models as zoo
 from ignite_vision import datasets, models
 from ignite_vision.augment import RandomCrop, RandomHorizontalFlip
 from ignite_vision.errors import UserError
-from ignite_vision.loading.features import frozen_hash
+from ignite_vision.loading import cache
+from ignite_vision.loading.features import Features, frozen_hash
 from ignite_vision.models.head import split_at_head
-from tests.helpers.runs import built, plan_of, train
+from tests.helpers.runs import built, plan_of, said, train
 
 
 def backbone(num_classes):
@@ -102,6 +104,82 @@ def test_a_cache_that_was_cut_off_is_computed_again_to_the_same_bits(photo_run, 
     second = photo_run("second")
     train(second)
     assert files(first) == files(second)
+
+
+class TestKey:
+    """What the rows are a function of: all of it, and nothing that changes by itself."""
+
+    def test_a_layers_own_attributes_count_also_private_ones(self):
+        def network(**attributes):
+            torch.manual_seed(0)
+            made = backbone(3)
+            for name, value in attributes.items():
+                setattr(made[0], name, value)
+            return made
+
+        hashes = [frozen_hash(network(**change)) for change in ({}, {"scale": 2}, {"_scale": 2}, {"_scale": 3})]
+        assert len(set(hashes)) == 4
+        assert frozen_hash(network()) == hashes[0]
+
+    def test_what_cannot_be_described_is_trained_on_images(self, photo_run):
+        def locked(num_classes):
+            network = backbone(num_classes)
+            network[0].lock = threading.Lock()
+            return network
+
+        assert built(photo_run("lock", model=locked)).plan.kind == "resident"
+        with pytest.raises(UserError, match="what decides the features cannot be described"):
+            built(photo_run("insists", model=locked, cache="features"))
+
+
+def of_split(split, photo_run, **fields):
+    """Where the features of a split are, as files."""
+    prepared = photo_run("look", **fields)
+    return Features(prepared)._on_disk(split)
+
+
+class TestStillTrue:
+    """A cache is believed only if some of its rows are what the model computes now."""
+
+    @pytest.mark.parametrize("split", ["train", "val", "test"])
+    def test_rows_that_are_not_are_computed_again(self, photo_run, split):
+        first = photo_run("first")
+        train(first)
+        for file in of_split(split, photo_run).folder.glob("*.raw"):
+            file.write_bytes(bytes(file.stat().st_size))
+        second = photo_run("second")
+        train(second)
+        assert [line for line in said(second) if "computed again" in line] == [
+            f"warning: cached features of {split} are not what the model computes: computed again"
+        ]
+        assert files(first) == files(second)
+
+    def test_also_where_the_first_file_is_missing(self, photo_run, monkeypatch):
+        monkeypatch.setattr(cache, "SHARD_ROWS", 16)
+        first = photo_run("first")
+        train(first)
+        shards = of_split("train", photo_run)
+        assert shards.count > 1
+        shards.path(0).unlink()
+        shards.path(1).write_bytes(bytes(shards.path(1).stat().st_size))
+        second = photo_run("second")
+        train(second)
+        assert any("computed again" in line for line in said(second))
+        assert files(first) == files(second)
+
+    @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+    def test_one_that_draws_for_a_whole_batch_is_not_taken_for_wrong(self, photo_run, precision):
+        def noise(images, size):
+            by = torch.randn(len(images), 1, 1, 1).abs().clamp(max=1)
+            return (images * by).to(torch.uint8)
+
+        fields = {"augment": (noise, RandomHorizontalFlip()), "views": 2, "precision": precision}
+        train(photo_run("first", **fields))
+        second = photo_run("second", **fields)
+        passes = backbone_passes(second)
+        train(second)
+        assert not any("computed again" in line for line in said(second))
+        assert passes == [16]  # the one batch that is checked
 
 
 class TestViews:
