@@ -71,7 +71,7 @@ class TestSchedule:
 
         run = make_run(schedule=plateau, epochs=4)
         train(run)
-        assert [row["lr"] for row in history(run)] == [0.001, 0.001, 0.0005, 0.00025]
+        assert [row["lr"] for row in history(run)] == [0.001, 0.0005, 0.00025, 0.000125]
 
     def test_is_what_a_function_has_to_return(self, make_run):
         with pytest.raises(UserError, match="the recipe's schedule returned NoneType, not a scheduler"):
