@@ -1,13 +1,23 @@
-"""The trainer and the evaluator: frozen, accumulated, in every precision."""
+"""The trainer and the evaluator: what a batch becomes, and what of a recipe's no step could be made of."""
 
 import dataclasses
 
 import pytest
 import torch
+from ignite.engine import Events
+from ignite.metrics import Accuracy
 from torch import nn
 
 from ignite_vision.errors import UserError
-from tests.helpers.runs import built, train, weights
+from tests.conftest import small_net
+from tests.helpers.runs import built, fitted, history, train, weights
+
+
+def one_line(prepared, match):
+    """Train, and expect an error of one line."""
+    with pytest.raises(UserError, match=match) as failure:
+        train(prepared)
+    assert "\n" not in str(failure.value)
 
 
 def test_validation_is_never_augmented(make_run):
@@ -17,8 +27,7 @@ def test_validation_is_never_augmented(make_run):
         def __call__(self, images, u, size):
             return 255 - images
 
-    run = make_run(augment=(Invert(),))
-    run = built(run)
+    run = built(make_run(augment=(Invert(),)))
     seen = []
     run.model.register_forward_pre_hook(lambda module, args: seen.append((module.training, args[0].mean().item())))
     run.trainer.run(run.loaders.train, max_epochs=1)
@@ -41,6 +50,14 @@ def test_metrics_weigh_every_image_once_whatever_the_last_batch(make_run, n):
     assert run.evaluator.state.metrics["accuracy"] == pytest.approx(right, abs=1e-7)
     loss = nn.functional.cross_entropy(logits, run.splits.val.targets).item()
     assert run.evaluator.state.metrics["loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_running_accuracy_is_that_of_the_training_batches(make_run):
+    def handlers(run):
+        Accuracy().attach(run.trainer, "ignites")
+
+    run = fitted(make_run(epochs=1, handlers=handlers))
+    assert history(run)[0]["train_accuracy"] == pytest.approx(run.trainer.state.metrics["ignites"])
 
 
 def test_frozen_layers_and_their_statistics_stay_as_they_were(make_run):
@@ -81,33 +98,104 @@ def test_accumulation_never_carries_a_gradient_over_an_epochs_end(make_run):
 
 
 def test_bf16_computes_its_loss_in_float32(make_run):
-    run = make_run(precision="bf16")
-    run = built(run)
+    run = built(make_run(precision="bf16"))
     run.trainer.run(run.loaders.train, max_epochs=1)
     assert run.trainer.state.output["loss"].dtype == torch.float32
     assert run.trainer.state.output["y_pred"].dtype == torch.float32
     assert all(p.dtype == torch.float32 for p in run.model.parameters())
 
 
-def test_fp16_is_refused_on_a_cpu(make_run):
-    with pytest.raises(UserError, match="fp16 needs a CUDA device"):
-        make_run(precision="fp16")
+class TestBatchOfOne:
+    def test_a_batch_norm_that_sees_one_value_is_one_line(self, make_run, tmp_path):
+        def pooled(num_classes):
+            return nn.Sequential(
+                nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, num_classes)
+            )
+
+        one_line(make_run(model=pooled, batch_size=1), "BatchNorm cannot train on one image at a time.*--batch-size")
+        halves = make_run(out=tmp_path / "halves", model=pooled, batch_size=2, accumulate=2)
+        one_line(halves, "BatchNorm cannot train on one image")
+
+    def test_one_that_sees_many_pixels_trains(self, make_run):
+        assert train(make_run(batch_size=1, epochs=1)).epochs == 1
+
+    def test_another_error_of_the_model_stays_what_it_is(self, make_run):
+        class Broken(nn.Linear):
+            def forward(self, _images):
+                raise ValueError("mine")
+
+        with pytest.raises(ValueError, match="mine"):
+            train(make_run(model=lambda num_classes: Broken(64, num_classes)))
 
 
-def test_a_class_weighted_loss_trains(make_run):
-    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 4.0]), label_smoothing=0.1)
-    assert train(make_run(loss=weighted)).metrics["n"] == 24
+class TestOptimizer:
+    def test_may_have_groups_and_leave_parameters_out(self, make_run):
+        def groups(params, lr):
+            first, second, *_left_out = params
+            return torch.optim.SGD([{"params": [first]}, {"params": [second], "lr": lr / 10}], lr)
+
+        run = make_run(optimizer=groups)
+        before = weights(run)
+        train(run)
+        names = [name for name, _ in run.model.named_parameters()]
+        changed = [name for name in names if not weights(run)[name].equal(before[name])]
+        assert names[0] in changed
+        assert set(changed) <= set(names[:2])
+        assert history(run)[0]["lr"] == 0.001
+
+    @pytest.mark.parametrize("named", [torch.optim.LBFGS, type("Mine", (torch.optim.LBFGS,), {})])
+    def test_that_needs_a_closure_is_refused_where_a_function_returns_it(self, make_run, named):
+        one_line(make_run(optimizer=lambda params, lr: named(params, lr)), "LBFGS cannot be used: it calls a closure")
+
+    def test_is_what_a_function_has_to_return(self, make_run):
+        one_line(make_run(optimizer=lambda _params, _lr: None), "optimizer function returned NoneType, not an Optim")
 
 
-def test_an_optimizer_that_needs_a_closure_is_refused_also_from_a_function(make_run):
-    prepared = make_run(optimizer=lambda params, lr: torch.optim.LBFGS(params, lr))
-    with pytest.raises(UserError, match="LBFGS"):
-        built(prepared)
+class TestLoss:
+    @pytest.mark.parametrize(
+        ("loss", "what"),
+        [
+            (lambda x, y: nn.functional.cross_entropy(x, y, reduction="none"), r"returned shape \(16,\), not one"),
+            (lambda x, y: nn.functional.cross_entropy(x, y)[None], r"returned shape \(1,\), not one number"),
+            (lambda x, y: nn.functional.cross_entropy(x, y).item(), "returned a float, not a tensor"),
+            (lambda x, y: nn.functional.cross_entropy(x, y).detach(), "does not depend on the model"),
+            (lambda _x, _y: None, "returned a NoneType, not a tensor"),
+        ],
+        ids=["one each", "a list", "float", "detached", "nothing"],
+    )
+    def test_that_is_no_number_with_a_gradient_is_one_line(self, make_run, loss, what):
+        one_line(make_run(loss=loss), f"the recipe's loss {what}")
+
+    def test_may_weigh_classes(self, make_run):
+        loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]), label_smoothing=0.1)
+        run = fitted(make_run(loss=loss, epochs=1))
+        output = run.trainer.state.output
+        assert output["loss"] == pytest.approx(loss(output["y_pred"], output["y"]).item())
+        assert train(make_run(loss=loss, epochs=1)).epochs == 1
 
 
-def test_a_loss_of_each_image_is_one_line(make_run):
-    def of_each(logits, targets):
-        return nn.functional.cross_entropy(logits, targets, reduction="none")
+def test_each_iteration_draws_its_own_dropout_whoever_drew_before(make_run):
+    drawn = []
 
-    with pytest.raises(UserError, match="loss"):
-        train(make_run(loss=of_each))
+    def net(num_classes):
+        network = small_net(num_classes)
+
+        def look(module, _images, output):
+            if module.training:
+                drawn.append(output == 0)
+
+        network[4].register_forward_hook(look)
+        return network
+
+    def handlers(run):
+        run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda: torch.rand(7))
+
+    def quiet(run):
+        pass
+
+    train(make_run(model=net, epochs=1, handlers=handlers))
+    first, drawn[:] = list(drawn), []
+    fitted(make_run(model=net, epochs=1, handlers=quiet, out=make_run().directory.path.with_name("other")))
+    assert len(first) == len(drawn) == 4
+    assert all(one.equal(other) for one, other in zip(first, drawn, strict=True))
+    assert not first[0].equal(first[1])

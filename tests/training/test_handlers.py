@@ -1,20 +1,125 @@
-"""What happens around an epoch: schedules, early stopping, counting."""
+"""What happens around an epoch: schedules, the best epoch, early stopping, the line, the curves."""
+
+import io
+import math
+import sys
 
 import pytest
 import torch
 from ignite.engine import Events
 from ignite.handlers import create_lr_scheduler_with_warmup
-from ignite.metrics import Accuracy
+from safetensors.torch import load_file
+from torch.optim import lr_scheduler
 
-from tests.helpers.runs import fitted, history, said, train
+from ignite_vision.errors import UserError
+from ignite_vision.training.handlers import epoch_line
+from ignite_vision.training.history import EpochRow
+from tests.helpers.runs import fitted, history, said, same, train, weights
 
 
-def test_running_accuracy_is_that_of_the_training_batches(make_run):
-    def handlers(run):
-        Accuracy().attach(run.trainer, "ignites")
+class TestSchedule:
+    def test_of_ignite_works_as_well_as_one_of_torch(self, make_run, tmp_path):
+        def warmup(optimizer, steps):
+            decay = lr_scheduler.CosineAnnealingLR(optimizer, steps)
+            return create_lr_scheduler_with_warmup(decay, warmup_start_value=0.0, warmup_duration=4)
 
-    run = fitted(make_run(epochs=1, handlers=handlers))
-    assert history(run)[0]["train_accuracy"] == pytest.approx(run.trainer.state.metrics["ignites"])
+        run = make_run(schedule=warmup)
+        train(run)
+        assert history(run)[0]["lr"] > 0
+        other = make_run(out=tmp_path / "cosine", schedule="cosine")
+        train(other)
+        assert [row["lr"] for row in history(other)] == pytest.approx([0.0005, 0])
+
+    def test_is_stepped_once_for_each_step_of_the_optimizer(self, make_run):
+        run = make_run(schedule="cosine", accumulate=2, epochs=2)
+        train(run)
+        assert [row["lr"] for row in history(run)] == pytest.approx([0.0005, 0])
+
+    @pytest.mark.parametrize(
+        ("mode", "score", "expected"),
+        [
+            ("max", "accuracy", "val_accuracy"),
+            ("max", "macro_f1", "val_macro_f1"),
+            ("min", "accuracy", "val_loss"),
+            ("min", "loss", "val_loss"),
+        ],
+    )
+    def test_that_waits_for_a_plateau_is_told_the_score_or_the_loss(self, make_run, mode, score, expected):
+        told = []
+
+        def plateau(optimizer, _steps):
+            scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, mode)
+            step = scheduler.step
+            scheduler.step = lambda value: (told.append(value), step(value))
+            return scheduler
+
+        run = fitted_quietly(make_run(schedule=plateau, score=score, epochs=3))
+        assert told == [row[expected] for row in history(run)]
+
+    def test_that_waits_for_a_higher_loss_is_told_the_negative(self, make_run):
+        def plateau(optimizer, _steps):
+            return lr_scheduler.ReduceLROnPlateau(optimizer, "max", patience=0)
+
+        run = fitted(make_run(schedule=plateau, score="loss", epochs=3))
+        assert run.saver.objects["scheduler"].best == max(-row["val_loss"] for row in history(run))
+
+    def test_halves_the_rate_on_a_plateau(self, make_run):
+        def plateau(optimizer, _steps):
+            return lr_scheduler.ReduceLROnPlateau(
+                optimizer, "max", factor=0.5, patience=0, threshold=9.0, threshold_mode="abs"
+            )
+
+        run = make_run(schedule=plateau, epochs=4)
+        train(run)
+        assert [row["lr"] for row in history(run)] == [0.001, 0.0005, 0.00025, 0.000125]
+
+    def test_is_what_a_function_has_to_return(self, make_run):
+        with pytest.raises(UserError, match="the recipe's schedule returned NoneType, not a scheduler"):
+            train(make_run(schedule=lambda _optimizer, _steps: None))
+
+
+def fitted_quietly(prepared):
+    """Train a run whose schedule cannot be saved; the history is what counts."""
+    run = prepared
+    with pytest.raises(UserError, match="the state of 'scheduler' cannot be saved"):
+        fitted(run)
+    return run
+
+
+class TestBest:
+    def test_the_best_epoch_is_published_not_the_last(self, make_run):
+        kept = {}
+
+        def handlers(run):
+            @run.trainer.on(Events.EPOCH_COMPLETED)
+            def remember(trainer):
+                kept[trainer.state.epoch] = weights(run)
+
+            @run.trainer.on(Events.EPOCH_COMPLETED(once=2))
+            def ruin():
+                with torch.no_grad():
+                    run.model[-1].weight.zero_()
+
+        run = make_run(epochs=4, handlers=handlers, lr=0.01)
+        train(run)
+        best = [row["epoch"] for row in history(run) if row["best"]][-1]
+        assert same(load_file(run.directory / "model.safetensors"), kept[best])
+
+    @pytest.mark.parametrize("score", ["accuracy", "balanced_accuracy", "macro_f1", "loss"])
+    def test_follows_the_score_that_the_recipe_names(self, make_run, score):
+        run = make_run(epochs=6, lr=0.03, score=score)
+        train(run)
+        rows = history(run)
+        column = {"accuracy": "val_accuracy", "loss": "val_loss"}.get(score, f"val_{score}")
+        sign = -1 if score == "loss" else 1
+        best = [row for row in rows if row["best"]][-1]
+        assert sign * best[column] == max(sign * row[column] for row in rows)
+        assert [row.get("score", "accuracy") for row in rows] == [score] * 6
+
+    def test_another_score_is_on_the_progress_line(self, make_run):
+        run = make_run(score="macro_f1")
+        train(run)
+        assert all("val_macro_f1" in line for line in said(run) if line.startswith("epoch"))
 
 
 class TestEarlyStopping:
@@ -33,68 +138,73 @@ class TestEarlyStopping:
         train(run)
         assert train(make_run(epochs=30, patience=2, lr=0.01)).finished_before
 
-
-def test_a_schedule_of_ignite_works_as_well_as_one_of_torch(make_run, tmp_path):
-    def warmup(optimizer, steps):
-        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        return create_lr_scheduler_with_warmup(decay, warmup_start_value=0.0, warmup_duration=4)
-
-    run = make_run(schedule=warmup)
-    train(run)
-    assert history(run)[0]["lr"] > 0
-    other = make_run(out=tmp_path / "cosine", schedule="cosine")
-    train(other)
-    assert [row["lr"] for row in history(other)] == pytest.approx([0.0005, 0])
+    def test_it_follows_the_score_as_best_does(self, make_run):
+        run = make_run(epochs=40, patience=2, lr=0.3, score="loss")
+        train(run)
+        rows = history(run)
+        assert rows[-1]["stopped"]
+        assert min(rows, key=lambda row: row["val_loss"])["epoch"] == rows[-1]["epoch"] - 2
 
 
-def rates(prepared):
-    return [row["lr"] for row in history(prepared)]
+ROW = EpochRow(3, 12, 0.51234, 0.9, 0.4, 0.8, 0.001, True, True, recorded={"b": 2.0, "a": 1.23456789})
 
 
-def one_cycle(optimizer, steps):
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=steps)
+def test_the_line_of_an_epoch_is_aligned_and_has_what_is_to_be_shown():
+    line = epoch_line(ROW, 10, 1.26, {"a", "missing"})
+    expected = "epoch  3/10  train loss 0.5123 accuracy 0.900  val loss 0.4000 accuracy 0.800  a 1.235  1.3 s"
+    assert line == expected + "  best  stopped early"
 
 
-@pytest.mark.parametrize("schedule", ["cosine", one_cycle])
-def test_more_epochs_continue_the_schedule_of_the_new_length(make_run, tmp_path, schedule):
-    fields = {"schedule": schedule, "lr": 0.002}
-    whole = make_run(out=tmp_path / "whole", epochs=6, **fields)
-    train(whole)
-    train(make_run(out=tmp_path / "longer", epochs=3, **fields))
-    longer = make_run(out=tmp_path / "longer", epochs=6, **fields)
-    assert train(longer).metrics["exact"] is False
-    assert rates(longer)[3:] == pytest.approx(rates(whole)[3:])
+def test_a_progress_bar_is_drawn_on_a_terminal_only(make_run, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    fitted(make_run(epochs=1))
+    assert "[1/4]  25%" in terminal.getvalue()
+    quiet = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", quiet)
+    fitted(make_run(epochs=1, out=make_run().directory.path.with_name("other")))
+    assert quiet.getvalue() == ""
 
 
-def test_a_plateau_is_looked_for_in_the_score(make_run):
-    def plateau(optimizer, steps):
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=0, threshold=2.0)
+class TestTensorboard:
+    def test_has_the_curves(self, make_run):
+        run = make_run()
+        train(run)
+        (log,) = (run.directory / "tensorboard").glob("events.out.tfevents.*")
+        assert all(name in log.read_bytes() for name in (b"train/loss", b"val/accuracy", b"lr"))
 
-    prepared = make_run(schedule=plateau, epochs=4, lr=0.01)
-    train(prepared)
-    assert rates(prepared)[-1] == pytest.approx(0.01 / 8)
+    def test_a_folder_that_cannot_be_written_costs_the_curves_and_one_warning(self, make_run):
+        def handlers(run):
+            run.directory.tensorboard.write_text("in the way")
 
-
-@pytest.mark.parametrize("score", ["balanced_accuracy", "macro_f1", "loss"])
-def test_the_score_of_the_recipe_decides_the_best_epoch(make_run, score):
-    prepared = make_run(score=score, epochs=4, lr=0.01)
-    train(prepared)
-    name = f"val_{score}"
-    values = [row[name] * (-1 if score == "loss" else 1) for row in history(prepared)]
-    best = [row["epoch"] for row in history(prepared) if row["best"]][-1]
-    assert values[best - 1] == max(values)
-    assert all(row["score"] == score for row in history(prepared))
+        run = make_run(epochs=3, handlers=handlers)
+        assert train(run).epochs == 3
+        assert len([line for line in said(run) if "for TensorBoard" in line]) == 1
 
 
-def test_a_number_that_a_handler_records_is_on_the_progress_line_where_asked(make_run):
+def test_a_history_that_cannot_be_written_is_a_warning_and_complete_at_the_end(make_run):
     def handlers(run):
-        @run.trainer.on(Events.EPOCH_COMPLETED)
-        def record():
-            run.history.record("shown", 0.25, show=True)
-            run.history.record("silent", 0.75)
+        @run.trainer.on(Events.EPOCH_COMPLETED(once=1))
+        def block():
+            run.directory.history.mkdir()
 
-    prepared = make_run(handlers=handlers)
-    train(prepared)
-    lines = [line for line in said(prepared) if line.startswith("epoch")]
-    assert all("shown 0.25" in line and "silent" not in line for line in lines)
-    assert [row["silent"] for row in history(prepared)] == [0.75, 0.75]
+        @run.trainer.on(Events.EPOCH_STARTED(once=2))
+        def free():
+            run.directory.history.rmdir()
+
+    run = make_run(epochs=2, handlers=handlers)
+    train(run)
+    assert [row["epoch"] for row in history(run)] == [1, 2]
+    assert any(line.startswith("warning: Is a directory: the epoch is not in") for line in said(run))
+
+
+def test_a_loss_that_is_not_finite_over_an_epoch_ends_the_run(make_run, monkeypatch):
+    from ignite_vision.training.meters import TrainingSums
+
+    monkeypatch.setattr(TrainingSums, "means", lambda _self: (math.nan, 0.0))  # as where no iteration is looked at
+    with pytest.raises(UserError, match="the loss is not finite in epoch 1 at learning rate 0.001"):
+        train(make_run())
