@@ -160,5 +160,5 @@ def test_a_run_that_stopped_early_says_so_whatever_number_of_epochs_is_asked_for
 def test_a_rehearsal_leaves_nothing_and_says_what_the_run_would_use(make_run, tmp_path):
     plan, finding = rehearse(make_run())
     assert plan.kind == "resident"
-    assert "two batches of train (loss" in finding
+    assert "trained two batches (loss" in finding
     assert not (tmp_path / "run").exists()
