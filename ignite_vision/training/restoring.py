@@ -46,7 +46,8 @@ def restore(run: Run, own: OwnHandlers) -> None:
         raise misfit(path, error) from error
     for group, rate in zip(run.optimizer.param_groups, rates or (), strict=bool(rates)):
         group.update(rate)
-    run.history.exact = run.history.exact and exact
+    # rebuilt: also if the command that asked for more epochs was killed before it saved
+    run.history.exact = run.history.exact and exact and rates is None
     iteration = run.trainer.state.iteration
     run.history.rewind(iteration)
     refuse_gaps(run, path)
