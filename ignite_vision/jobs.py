@@ -44,8 +44,9 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Before:
-    """What earlier commands left: how it ended if it did, and whether it can still become exact."""
+    """What earlier commands left: nothing, how the run ended if it did, and whether it can still become exact."""
 
+    new: bool = False
     outcome: Outcome | None = None
     exact: bool = True
 
@@ -57,11 +58,10 @@ def train_and_evaluate(prepared: Prepared, announce: Callable[[Plan], None]) -> 
         before = distributed.from_first(lambda: take_up(prepared))
         if before.outcome is not None:
             return before.outcome
-        new = not prepared.directory.exists()
-        if new:
+        if before.new:  # said by process 0: the others need not see its disk
             refuse_unreadable(prepared)
         plan = choose(prepared)
-        if new:
+        if before.new:
             write_settings(prepared, plan)
         announce(plan)
         run = build(prepared, plan)
@@ -80,42 +80,48 @@ def refuse_unreadable(prepared: Prepared) -> None:
     """UserError that names the first image file that is cut off, in any split: not after all the training."""
     found = distributed.from_first(lambda: [bad for _, images in prepared.splits.items() for bad in unreadable(images)])
     if found:
-        path, reason = found[0]
-        files = f"{len(found):,} image files cannot be read" if len(found) > 1 else "an image file cannot be read"
-        what = f"{files}{', the first' if len(found) > 1 else ''}: {reason}"
-        raise UserError(what, path, "Replace or remove it, then run the same command again.")
+        (path, reason), many = found[0], len(found) > 1
+        what = f"{len(found):,} image files cannot be read, the first" if many else "an image file cannot be read"
+        raise UserError(f"{what}: {reason}", path, "Replace or remove it, then run the same command again.")
 
 
 def take_up(prepared: Prepared) -> Before:
-    """Check a run that exists against this command, and say what differs. UserError for what cannot be continued."""
+    """Check a run that exists against this command, and say what differs. UserError for what cannot be continued.
+
+    For process 0: it writes.
+    """
     directory = prepared.directory
     if not directory.exists():
-        return Before()
+        return Before(new=True)
     settings = directory.read_settings()
     accept_replaced_test_images(prepared, settings)
     refuse_changes(prepared, settings)
     history = read_history(prepared)
     outcome = outcome_of(prepared, history)
     sources = changed_sources(prepared, settings)
+    if outcome is not None and sources:
+        what = f"the recipe's code changed since this run finished: {', '.join(sources)}"
+        hint = "Undo that, or choose another --out. `ignite-vision evaluate` still evaluates its model."
+        raise UserError(what, directory, hint)
     if outcome is not None:
-        if sources:
-            what = f"the recipe's code changed since this run finished: {', '.join(sources)}"
-            hint = "Undo that, or choose another --out. `ignite-vision evaluate` still evaluates its model."
-            raise UserError(what, directory, hint)
-        return Before(outcome)
+        return Before(outcome=outcome)
     changes = changed_environment(settings, prepared.device, prepared.precision) + sources
     if changes:
         prepared.say(f"warning: no longer bit-exact from here; changed since the run began: {', '.join(changes)}")
     directory.metrics.unlink(missing_ok=True)  # of fewer epochs: it is what says that a run is finished
-    extended = settings["recipe"]["epochs"] != prepared.recipe.epochs
-    if extended:  # a later `resume` goes as far
-        settings["recipe"], settings["overrides"] = fields_of(prepared.recipe), prepared.overrides
-        if distributed.is_first():
-            directory.write_settings(settings)
-    if extended and prepared.recipe.schedule is not None and history.rows:
-        prepared.say("note: no longer bit-exact from here; the schedule was rebuilt for the new number of epochs")
-        return Before(exact=False)
-    return Before(exact=not changes)
+    rescheduled = extend(prepared, settings) and prepared.recipe.schedule is not None and bool(history.rows)
+    if rescheduled:
+        prepared.say("note: no longer bit-exact from here; the schedule is now one for the new number of epochs")
+    return Before(exact=not (changes or rescheduled))
+
+
+def extend(prepared: Prepared, settings: dict[str, Any]) -> bool:
+    """Whether this command trains to another epoch than those before; then a later `resume` does so, too."""
+    if settings["recipe"]["epochs"] == prepared.recipe.epochs:
+        return False
+    changed = {"recipe": fields_of(prepared.recipe), "overrides": prepared.overrides}
+    prepared.directory.write_settings(settings | changed)
+    return True
 
 
 def accept_replaced_test_images(prepared: Prepared, settings: dict[str, Any]) -> None:

@@ -66,9 +66,10 @@ class Features:
         if not all(images.stable for _, images in self.prepared.splits.items()):
             return "a custom Dataset may return different images each time"
         try:
-            shards = [self._on_disk(split) for split in NAMES]
-        except UserError as error:  # a layer or an operation holds what has no state to describe: an open file, a lock
+            self._frozen()
+        except UserError as error:  # a layer holds what has no state to describe: an open file, a lock
             return f"what decides the features cannot be described: {error.what}"
+        shards = [self._on_disk(split) for split in NAMES]
         if all(found is not None and not found.missing() for found in shards):
             return None
         return self._obstacle_to_new()
@@ -136,7 +137,7 @@ class Features:
         custom = callable(recipe.model) or augmented
         return {
             "images": self._stamp(split),
-            "model": self._frozen,
+            "model": self._frozen(),
             "sources": self.prepared.loaded.sources() if custom else {},
             "preprocessing": self.prepared.preprocessing.to_dict(),
             "canvas": self.prepared.canvas.size,
@@ -150,7 +151,7 @@ class Features:
     def _batch(self) -> int:
         return eval_batch(self.prepared.recipe, self.prepared.splits)
 
-    @functools.cached_property
+    @functools.cache  # noqa: B019  (as long as the run)
     def _frozen(self) -> str:
         return frozen_hash(self.prepared.model)
 
