@@ -196,7 +196,7 @@ class TestFeatureCaches:
                     Image.new("RGB", (32, 32), (shade, shade, shade)).save(folder / f"{i}.bmp")
                     os.utime(folder / f"{i}.bmp", (1, 1))
         said = [ok("run", recipe, "--data", tmp_path / place / "photos") for place in ("a", "b")]
-        assert "is of other images" in said[1]
+        assert "belongs to other images" in said[1]
         first, second = (Path(re.search(r"run directory: (.*)", text)[1]) for text in said)
         assert first != second
         fresh = {"XDG_CACHE_HOME": str(tmp_path / "empty")}
