@@ -476,10 +476,10 @@ class TestChanges:
         options = ("--out", out, "--checkpoint-every", 2)
         code, text = run("run", STUBBORN, *options, plan=At("ITERATION_COMPLETED", 7))
         assert code == KILLED
-        (warning,) = (line for line in text.splitlines() if "not exact" in line)
+        (warning,) = (line for line in text.splitlines() if "no longer bit-exact" in line)
         assert f"{key}: {old} -> " in warning
         path.write_text(true)  # as it was: what was computed in between stays as it is
-        assert "not exact" not in goes_on(out)
+        assert "no longer bit-exact" not in goes_on(out)
         assert json.loads((out / "metrics.json").read_text())["exact"] is False
         last = steps(out / "checkpoints")[-1]
         assert json.loads((last / "manifest.json").read_text())["exact"] is False
