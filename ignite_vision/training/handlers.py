@@ -7,7 +7,6 @@ import copy
 import logging
 import math
 import sys
-import warnings
 from typing import Any
 
 import torch
@@ -241,16 +240,3 @@ def log_tensorboard(run: Run) -> contextlib.ExitStack:
             run.say(f"warning: no more curves for TensorBoard: {error}. Training continues.")
 
     return end
-
-
-def fast_forward(run: Run, scheduler: Any, iteration: int) -> list[dict[str, Any]]:
-    """Step a schedule that was built for another number of epochs to where the run is. The rates that it then gives.
-
-    A schedule's own state belongs to the old length: half a cosine would climb again beyond its end.
-    """
-    last = len(run.loaders.train) * run.recipe.epochs  # a schedule may refuse to go further
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the optimizer did not step
-        for _ in range(min(iteration, last) // run.recipe.accumulate):
-            scheduler(run.trainer) if isinstance(scheduler, ParamScheduler) else scheduler.step()
-    return [{name: value for name, value in group.items() if name != "params"} for group in run.optimizer.param_groups]

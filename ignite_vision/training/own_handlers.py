@@ -42,6 +42,10 @@ class OwnHandlers:
         self.metrics = MetricStates([metric for entries in self.entries.values() for metric in _metrics(entries)])
         run.saver.keep("metrics", self.metrics)
         run.saver.keep("own_handlers", self)
+        over_epochs = MetricStates(_metrics(self.entries.get(Events.STARTED, [])))
+        if over_epochs.odd:
+            hint = "Let it hold tensors, numbers, and lists or dicts of these, or attach it to the epochs."
+            raise UserError(f"the state of {over_epochs.odd} cannot be saved, and spans epochs", next_step=hint)
         if self.metrics.odd:
             run.saver.only_after_epochs = True
             what = f"the state of {self.metrics.odd} cannot be saved"

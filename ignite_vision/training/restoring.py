@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from ignite.handlers import Checkpoint
+from ignite.handlers import Checkpoint, ParamScheduler
 from safetensors import SafetensorError
 
 from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.models.state import versioned
 from ignite_vision.system import distributed
 from ignite_vision.training.checkpoint import Damaged, clean, read_states, steps, verify
-from ignite_vision.training.handlers import fast_forward
 from ignite_vision.training.own_handlers import OwnHandlers
 from ignite_vision.training.run import Run
 
@@ -31,6 +31,21 @@ def restore(run: Run, own: OwnHandlers) -> None:
     if not states:
         run.history.rewind(0)
         return
+    rebuilt = load(run, states, path)
+    # also if the command that asked for more epochs was killed before it saved
+    run.history.exact = run.history.exact and exact and not rebuilt
+    iteration = run.trainer.state.iteration
+    run.history.rewind(iteration)
+    refuse_gaps(run, path)
+    own.resume()
+    run.say(f"resumed    from step {iteration}, in epoch {epoch_of(run, iteration)} of {run.recipe.epochs}")
+
+
+def load(run: Run, states: dict[str, Any], path: Path | None) -> bool:
+    """Put states into the run's objects. Whether the schedule is rebuilt instead, for another number of epochs.
+
+    UserError for states of other objects (exit 2) or that do not fit (exit 3).
+    """
     objects = dict(run.saver.objects)
     if set(states) != set(objects):
         odd = ", ".join(sorted(set(states) ^ set(objects)))
@@ -44,20 +59,27 @@ def restore(run: Run, own: OwnHandlers) -> None:
         Checkpoint.load_objects(to_load=objects, checkpoint=states)
     except MISFITS as error:
         raise misfit(path, error) from error
-    for group, rate in zip(run.optimizer.param_groups, rates or (), strict=bool(rates)):
+    for group, rate in zip(run.optimizer.param_groups, rates or (), strict=rates is not None):
         group.update(rate)
-    # rebuilt: also if the command that asked for more epochs was killed before it saved
-    run.history.exact = run.history.exact and exact and rates is None
-    iteration = run.trainer.state.iteration
-    run.history.rewind(iteration)
-    refuse_gaps(run, path)
-    own.resume()
-    run.say(f"resumed    from step {iteration}, in epoch {epoch_of(run, iteration)} of {run.recipe.epochs}")
+    return rates is not None
 
 
 def depends_on_epochs(scheduler: Any) -> bool:
     """Whether a schedule is made for a number of steps. One that waits for a plateau is not."""
     return not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau | None)
+
+
+def fast_forward(run: Run, scheduler: Any, iteration: int) -> list[dict[str, Any]]:
+    """Step a schedule that was built for another number of epochs to where the run is. The rates that it then gives.
+
+    A schedule's own state belongs to the old length: half a cosine would climb again beyond its end.
+    """
+    last = len(run.loaders.train) * run.recipe.epochs  # a schedule may refuse to go further
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the optimizer did not step
+        for _ in range(min(iteration, last) // run.recipe.accumulate):
+            scheduler(run.trainer) if isinstance(scheduler, ParamScheduler) else scheduler.step()
+    return [{name: value for name, value in group.items() if name != "params"} for group in run.optimizer.param_groups]
 
 
 def epoch_of(run: Run, iteration: int) -> int:

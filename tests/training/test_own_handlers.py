@@ -110,7 +110,7 @@ def recording(attach):
     return handlers
 
 
-@pytest.mark.parametrize("at", [4, 7])
+@pytest.mark.parametrize("at", [pytest.param(4, marks=pytest.mark.slow), 7])
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_gives_the_numbers_of_an_uninterrupted_run(make_run, tmp_path, name, at):
     fields = {"epochs": 3, "handlers": recording(METRICS[name])}
@@ -134,6 +134,14 @@ def test_a_metric_that_cannot_be_saved_is_said_and_the_run_resumes_from_an_epoch
     again = make_run(**fields)
     train(again)
     assert not any(line.startswith("resumed    from step 6") for line in said(again))
+
+
+def test_one_that_spans_epochs_too_is_refused(make_run):
+    def handlers(run):
+        KeepsADeque().attach(run.trainer, "m", RunningEpochWise())
+
+    with pytest.raises(UserError, match="the state of KeepsADeque.seen: it holds a deque cannot be saved, and spans"):
+        train(make_run(handlers=handlers))
 
 
 def test_a_state_that_becomes_odd_later_is_one_line_when_it_is_saved(make_run):
@@ -183,7 +191,7 @@ def halving(event):
     return handlers
 
 
-@pytest.mark.parametrize("at", [4, 7])
+@pytest.mark.parametrize("at", [pytest.param(4, marks=pytest.mark.slow), 7])
 @pytest.mark.parametrize("name", HALVED)
 def test_a_rate_that_is_halved_at_an_epochs_start_is_halved_once(make_run, tmp_path, name, at):
     fields = {"epochs": 3, "handlers": halving(HALVED[name])}
@@ -245,7 +253,7 @@ class TestTerminate:
         assert train(make_run(**fields)).finished_before
         assert {path: path.read_bytes() for path in run.directory.path.iterdir() if path.is_file()} == before
 
-    @pytest.mark.parametrize("action", [kill, stop])
+    @pytest.mark.parametrize("action", [pytest.param(kill, marks=pytest.mark.slow), stop])
     def test_a_run_that_is_ended_there_too_ends_as_one_that_was_not(self, make_run, tmp_path, name, action):
         fields = {"epochs": 5, "handlers": terminating(ENDS[name][0])}
         whole = make_run(out=tmp_path / "whole", **fields)
@@ -257,7 +265,7 @@ class TestTerminate:
 
 
 @pytest.mark.parametrize("at", [1, 6, 8])
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_signal_during_the_validation_of_a_terminated_epoch_is_heeded(make_run, tmp_path, at, accumulate):
     fields = {"epochs": 5, "accumulate": accumulate, "handlers": terminating(Events.ITERATION_COMPLETED(once=at))}
     whole = make_run(out=tmp_path / "whole", **fields)

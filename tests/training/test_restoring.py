@@ -151,7 +151,7 @@ class TestMoreEpochs:
         assert [row["epoch"] for row in history(run)] == [1, 2, 3]
         assert run.directory.read_settings()["recipe"]["epochs"] == 3
 
-    @pytest.mark.parametrize("accumulate", [1, 2])
+    @pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
     @pytest.mark.parametrize(
         ("schedule", "optimizer"),
         [
