@@ -79,7 +79,8 @@ def loaded_below(folder: Path) -> set[Path]:
     """Files of the custom modules that are loaded from at or below a folder, resolved."""
     from ignite_vision.source_code import is_installed
 
-    modules = [vars(module) for name, module in list(sys.modules.items()) if name not in ("__main__", "__mp_main__")]
+    loaded = [module for name, module in list(sys.modules.items()) if name not in ("__main__", "__mp_main__")]
+    modules = [vars(module) for module in loaded if hasattr(module, "__dict__")]  # it may be None: not to be imported
     files = {file for module in modules if isinstance(file := module.get("__file__"), str)}
     paths = {Path(file).resolve() for file in files if not is_installed(file)}
     return {path for path in paths if path.is_relative_to(folder) and path.is_file()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from ignite_vision.identity import fields_of
 from ignite_vision.loading.plan import Plan
 from ignite_vision.prepare import Prepared
 from ignite_vision.run_directory import FORMAT_VERSION
+from ignite_vision.source_code import file_hash
 from ignite_vision.system import distributed
 from ignite_vision.system.environment import record
 
@@ -84,10 +86,13 @@ def _refuse_changed_data(prepared: Prepared, before: dict[str, Any]) -> None:
 def changed_sources(prepared: Prepared, settings: dict[str, Any]) -> list[str]:
     """Files of the recipe whose code is not what it was when the run began: the same fields may do something else.
 
-    A new file does not count: another recipe of the same folder may have brought it into this process.
+    A new file does not count: another recipe of the same folder may have brought it into this process. Nor does one
+    that is there as it was, and is not imported this time.
     """
     old, new = settings["sources"], prepared.loaded.sources()
-    return sorted(name for name in old if old[name] != new.get(name))
+    folder = Path(prepared.loaded.spec).parent
+    idle = {name: file_hash(folder / name) for name in old.keys() - new.keys() if (folder / name).is_file()}
+    return sorted(name for name in old if old[name] != (new | idle).get(name))
 
 
 def changed_environment(
