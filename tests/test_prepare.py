@@ -134,7 +134,7 @@ class TestDefaultDirectory:
             train(run)
             runs.append(run.directory)
         assert runs[0] != runs[1]
-        assert any(f"{runs[0]} is of other images" in line for line in lines)
+        assert any(f"{runs[0]} belongs to other images" in line for line in lines)
 
     def test_of_images_that_moved_is_the_same(self, image_folder, tmp_path):
         settings = {"weights": "none", "model": "cifar10_cnn", "trainable": "all", "epochs": "1"}

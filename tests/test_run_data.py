@@ -33,7 +33,7 @@ class TestFolder:
 
     def test_the_folder_recipe_alone_wants_one(self):
         loaded = load("folder")
-        with pytest.raises(UserError, match="trains on a folder of images. ignite-vision run folder --data DIR"):
+        with pytest.raises(UserError, match="trains on a folder of images. Run: ignite-vision run folder --data DIR"):
             data_folder(loaded, loaded.recipe, None, None)
 
     def test_a_run_remembers_its_own(self, make_run, image_folder):

@@ -20,7 +20,7 @@ def test_the_recipes_word_counts(make_run, image_folder, cache):
 def test_a_few_images_are_held_in_memory_and_decoded_again_by_each_command(make_run, image_folder):
     chosen = choose(make_run(data=image_folder, **PHOTOS))
     assert (chosen.kind, chosen.on_disk) == ("resident", False)
-    assert "MiB as pixels" in chosen.reason
+    assert "MiB of pixels" in chosen.reason
 
 
 def test_many_images_are_decoded_once_and_kept_on_disk(make_run, image_folder, monkeypatch):
@@ -61,7 +61,7 @@ def test_a_custom_data_set_is_read_each_time(make_run):
 
 
 def test_a_recipe_that_insists_on_features_hears_why_there_are_none(make_run):
-    with pytest.raises(UserError, match="features cannot be computed once: trainable is 'all', not 'head'.*cache=auto"):
+    with pytest.raises(UserError, match="features cannot be cached: trainable is 'all', not 'head'.*cache=auto"):
         choose(make_run(cache="features"))
 
 
