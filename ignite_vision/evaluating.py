@@ -38,6 +38,7 @@ class Subject:
     """What is evaluated: images with the model's class indices, where the results go, and what they say of the data."""
 
     images: Container
+    split: str
     folder: Path
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -59,7 +60,7 @@ def evaluate_run(directory: RunDirectory, split: str, options: Options, say: Say
     # evaluated alike by any number of processes
     same = not changed_environment(settings, classifier.device, classifier.precision, but=("processes",))
     exact = of_header(header).get("exact") is True and same
-    numbers = {**metrics(predictions, split), "exact": exact, **what_of(header), **subject.facts}
+    numbers = {**metrics(predictions, subject.split), "exact": exact, **what_of(header), **subject.facts}
     if distributed.is_first():
         write_results(predictions, numbers, subject.folder)
     return Evaluated(numbers, subject.folder)
@@ -88,7 +89,7 @@ def subject_of(
         say(f"warning: {line}")
     own = own_splits(given, directory, settings)
     if own is not None:
-        return Subject(own[split], directory.results(split))
+        return Subject(own[split], split, directory.results(split))
     if options.data is None:
         raise changed_data(given, directory, folder)
     classes = tuple(settings["classes"])
@@ -97,7 +98,7 @@ def subject_of(
         say(f"note: {line}")
     seen = warn_of_seen(aligned.images, classes, directory.splits, say)
     place = directory.results_elsewhere(f"{folder.name}-{aligned.images.fingerprint()[:6]}")
-    return Subject(aligned.images, place, {**aligned.facts(), "seen_in_training": seen})
+    return Subject(aligned.images, aligned.split, place, {**aligned.facts(), "seen_in_training": seen})
 
 
 def changed_data(given: Splits, directory: RunDirectory, folder: Path) -> UserError:

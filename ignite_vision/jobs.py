@@ -9,7 +9,7 @@ from typing import Any
 
 from ignite_vision import models
 from ignite_vision.data.integrity import unreadable
-from ignite_vision.data.splits import content_hash, fingerprint
+from ignite_vision.data.splits import content_hash, fingerprint, sample_digests
 from ignite_vision.data.splits_csv import resized, write_csv
 from ignite_vision.errors import BAD_INPUT, DAMAGED, UserError
 from ignite_vision.evaluation.metrics import metrics
@@ -109,19 +109,10 @@ def take_up(prepared: Prepared) -> Before:
     if changes:
         prepared.say(f"warning: no longer bit-exact from here; changed since the run began: {', '.join(changes)}")
     directory.metrics.unlink(missing_ok=True)  # of fewer epochs: it is what says that a run is finished
-    rescheduled = extend(prepared, settings) and prepared.recipe.schedule is not None and bool(history.rows)
-    if rescheduled:
-        prepared.say("note: no longer bit-exact from here; the schedule is now one for the new number of epochs")
-    return Before(exact=not (changes or rescheduled))
-
-
-def extend(prepared: Prepared, settings: dict[str, Any]) -> bool:
-    """Whether this command trains to another epoch than those before; then a later `resume` does so, too."""
-    if settings["recipe"]["epochs"] == prepared.recipe.epochs:
-        return False
-    changed = {"recipe": fields_of(prepared.recipe), "overrides": prepared.overrides}
-    prepared.directory.write_settings(settings | changed)
-    return True
+    if settings["recipe"]["epochs"] != prepared.recipe.epochs:  # a later `resume` trains to there, too
+        extended = {"recipe": fields_of(prepared.recipe), "overrides": prepared.overrides}
+        directory.write_settings(settings | extended)
+    return Before(exact=not changes)
 
 
 def accept_replaced_test_images(prepared: Prepared, settings: dict[str, Any]) -> None:
@@ -138,7 +129,7 @@ def accept_replaced_test_images(prepared: Prepared, settings: dict[str, Any]) ->
         return
     prepared.say(f"note: test images were replaced before there were results on them: {', '.join(changed[:3])}")
     data = settings["data"]
-    data["fingerprint"] = fingerprint(splits)
+    data["fingerprint"], data["sample"] = fingerprint(splits), sample_digests(splits)
     data["content"] = data["content"] and content_hash(splits)
     directory.write_settings(settings)
     write_csv(splits, directory.splits)

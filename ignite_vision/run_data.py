@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ignite_vision import datasets
-from ignite_vision.data.splits import NAMES, Splits, content_hash, cut, fingerprint
+from ignite_vision.data.splits import NAMES, Splits, content_hash, cut, fingerprint, sample_digests
 from ignite_vision.data.splits_csv import apply_csv
 from ignite_vision.errors import UserError
 from ignite_vision.recipe import Recipe
@@ -84,7 +84,7 @@ def own_splits(given: Splits, directory: RunDirectory, settings: dict[str, Any])
     except UserError:
         return None
     data = settings["data"]
-    same = fingerprint(splits) == data["fingerprint"] and splits.train.sample_digest() == data["sample"]
+    same = fingerprint(splits) == data["fingerprint"] and sample_digests(splits) == data["sample"]
     return splits if same and data["content"] in (None, content_hash(splits)) else None
 
 

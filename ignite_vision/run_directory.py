@@ -27,7 +27,7 @@ NUMBER = (int, float)
 SETTINGS = {
     **{"name": str, "spec": str, "overrides": dict, "recipe": {"epochs": int}, "sources": dict},
     "weights": (str, NoneType),
-    "data": {"folder": str, "fingerprint": str, "sample": str, "content": (str, NoneType)},
+    "data": {"folder": str, "fingerprint": str, "sample": dict, "content": (str, NoneType)},
     "classes": list,
     "environment": {"versions": dict, "precision": str},
 }

@@ -47,7 +47,7 @@ def test_damaged_settings_are_one_line_and_exit_3(tmp_path, text):
 
 SETTINGS = {
     **{"format_version": 2, "name": "digits", "spec": "digits", "overrides": {"epochs": "1"}, "recipe": {"epochs": 1}},
-    "data": {"folder": "/data/digits", "fingerprint": "f", "sample": "s", "content": None},
+    "data": {"folder": "/data/digits", "fingerprint": "f", "sample": {}, "content": None},
     **{"sources": {}, "weights": None, "classes": ["a", "b"], "environment": {"versions": {}, "precision": "fp32"}},
 }
 RESULTS = {

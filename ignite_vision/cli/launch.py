@@ -24,7 +24,7 @@ from ignite_vision.system.process import leave_now, outlive_output, resume_garba
 from ignite_vision.system.signals import AGAIN, watched
 
 GRACE = 2.0  # seconds that the other processes have to leave once one has failed, before they are ended
-AFTER_YOU = 2 * GRACE  # seconds that a process lets process 0 speak first: most errors are everyone's
+AFTER_YOU = 4 * GRACE  # seconds that a process lets process 0 speak first: most errors are everyone's
 
 
 def launch(processes: int | None, device: str, work: Callable[..., Any], *arguments: Any) -> None:

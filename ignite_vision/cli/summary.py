@@ -76,8 +76,9 @@ def results(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> I
 
     folder: where these results are.
     """
+    of = "" if numbers["split"] == "all" else f"{numbers['split']} "
     yield (
-        f"{numbers['split']} accuracy {numbers['accuracy']:.4f} on {numbers['n']:,} images"
+        f"{of}accuracy {numbers['accuracy']:.4f} on {numbers['n']:,} images"
         f" · balanced {numbers['balanced_accuracy']:.4f} · loss {numbers['loss']:.4f}"
     )
     weak = ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in weakest(numbers))

@@ -111,6 +111,11 @@ def content_hash(splits: Splits) -> str:
     return digest.hexdigest()
 
 
+def sample_digests(splits: Splits) -> dict[str, str]:
+    """Short hash of the content of some images of each split: finds most replaced files in a moment."""
+    return {name: images.sample_digest() for name, images in splits.items()}
+
+
 def fingerprint(splits: Splits) -> str:
     """Sha256 (hex) of classes and images in each split. Reads every array and looks at every file's size."""
     parts = [(name, images.fingerprint()) for name, images in splits.items()]

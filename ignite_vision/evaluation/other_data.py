@@ -19,9 +19,13 @@ SHOWN = 6  # classes in a message
 
 @dataclasses.dataclass(frozen=True)
 class Aligned:
-    """Images with a model's class indices. Classes are names; left_out counts the images of unknown ones."""
+    """Images with a model's class indices. Classes are names; left_out counts the images of unknown ones.
+
+    split: of the data, or "all".
+    """
 
     images: Container
+    split: str
     unknown_classes: tuple[str, ...]
     missing_classes: tuple[str, ...]
     left_out: int
@@ -62,6 +66,7 @@ def align(given: Splits, split: str, classes: tuple[str, ...]) -> Aligned:
     there = set(labels.tolist())
     return Aligned(
         images=images.subset(keep).relabelled(labels[keep]),
+        split="all" if whole else split,
         unknown_classes=tuple(sorted({given.classes[t] for t in images.targets[labels < 0].tolist()})),
         missing_classes=tuple(name for name, label in known.items() if label not in there),
         left_out=len(images) - len(keep),

@@ -34,6 +34,8 @@ def restore(run: Run, own: OwnHandlers) -> None:
     rebuilt = load(run, states, path)
     # also if the command that asked for more epochs was killed before it saved
     run.history.exact = run.history.exact and exact and not rebuilt
+    if rebuilt:
+        run.say("note: no longer bit-exact from here; the schedule is now one for the new number of epochs")
     iteration = run.trainer.state.iteration
     run.history.rewind(iteration)
     refuse_gaps(run, path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ignite_vision.data.splits import content_hash, fingerprint
+from ignite_vision.data.splits import content_hash, fingerprint, sample_digests
 from ignite_vision.data.splits_csv import resized, write_csv
 from ignite_vision.errors import UserError
 from ignite_vision.identity import fields_of
@@ -44,7 +44,7 @@ def settings_of(prepared: Prepared, plan: Plan) -> dict[str, Any]:
         "data": {
             "folder": str(prepared.data),
             "fingerprint": fingerprint(splits),
-            "sample": splits.train.sample_digest(),
+            "sample": sample_digests(splits),
             "content": content_hash(splits) if prepared.options.verify_data else None,
             "sizes": {name: len(images) for name, images in splits.items()},
         },
@@ -58,7 +58,8 @@ def settings_of(prepared: Prepared, plan: Plan) -> dict[str, Any]:
 def refuse_changes(prepared: Prepared, settings: dict[str, Any]) -> None:
     """UserError (exit 2) that names what differs from run.json, old -> new; epochs may."""
     old, new = settings["recipe"], json.loads(json.dumps(fields_of(prepared.recipe)))
-    names = [name for name in new if name != "epochs" and name in old and old[name] != new[name]]
+    may = {"epochs"} | ({"weights"} if settings["weights"] == prepared.weights else set())  # moved ones are the same
+    names = [name for name in new if name not in may and name in old and old[name] != new[name]]
     if names:
         changes = ", ".join(f"{name}: {old.get(name)!r} -> {new[name]!r}" for name in names)
         hint = "Undo that, or choose another --out."
@@ -78,7 +79,7 @@ def _refuse_changed_data(prepared: Prepared, before: dict[str, Any]) -> None:
         raise UserError(what, prepared.data, "Restore it, or choose another --out.")
     if verify and before.get("content") is None:
         raise UserError("this run began without --verify-data", prepared.directory, "Leave it out.")
-    if (verify and before["content"] != content_hash(splits)) or before["sample"] != splits.train.sample_digest():
+    if (verify and before["content"] != content_hash(splits)) or before["sample"] != sample_digests(splits):
         what = "the content of a file changed since this run began, not its size"
         raise UserError(what, prepared.data, "Restore the data, or choose another --out.")
 

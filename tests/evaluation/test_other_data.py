@@ -28,6 +28,7 @@ def test_classes_in_another_order_are_matched_by_name():
     assert [aligned.images[i][1] for i in range(4)] == [2, 0, 1, 2]
     assert numbers(aligned.images) == [0, 1, 2, 3]
     assert aligned.notes() == []
+    assert aligned.split == "all"
 
 
 def test_unknown_classes_are_left_out_and_missing_ones_said():

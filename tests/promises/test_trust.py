@@ -331,6 +331,14 @@ class TestEvaluate:
         shutil.copyfile(photos / paths(out, "train")[0], photos / paths(out, "test")[0])
         assert "the images or splits.csv changed" in self.refused(out)
 
+    def test_a_test_image_replaced_by_one_of_the_same_size(self, copy):
+        photos, out = copy
+        image = photos / paths(out, "test")[0]
+        content = bytearray(image.read_bytes())
+        content[len(content) // 2] ^= 1
+        image.write_bytes(content)
+        assert "the images or splits.csv changed" in self.refused(out)
+
     def test_images_that_are_gone(self, copy):
         photos, out = copy
         (photos / paths(out, "test")[0]).unlink()

@@ -79,5 +79,5 @@ def test_an_old_driver_is_one_line_and_not_torchs_five(old_driver, tmp_path, dev
     assert done.returncode == code, done.stderr
     assert done.stderr.startswith(begin)
     (line,) = [line for line in done.stderr.splitlines() if "NVIDIA" in line]
-    assert "the NVIDIA driver is too old, it knows CUDA 12.2" in line
+    assert "the NVIDIA driver is too old, it supports CUDA 12.2" in line
     assert "UserWarning" not in done.stderr

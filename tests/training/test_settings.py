@@ -131,6 +131,12 @@ class TestWeights:
         run = make_run(**fields)
         assert train(run).metrics["exact"]
 
+    def test_that_were_moved_are_the_same(self, make_run, tmp_path):
+        self.weights(tmp_path / "weights.pth", 0.0)
+        train_until(make_run(weights=str(tmp_path / "weights.pth"), epochs=2), Events.ITERATION_COMPLETED(once=6), kill)
+        (tmp_path / "weights.pth").rename(tmp_path / "moved.pth")
+        assert train(make_run(weights=str(tmp_path / "moved.pth"), epochs=2)).metrics["exact"]
+
 
 class TestData:
     def test_with_other_pixels_is_refused(self, make_run):
