@@ -1,6 +1,7 @@
 """What paths mean: files, folders, patterns and lists, in order, however odd their names."""
 
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -75,7 +76,10 @@ def test_folders_may_lie_deeper_than_python_calls(tmp_path, monkeypatch):
         os.chdir("d")
     Path("x.jpg").touch()
     os.chdir(tmp_path)
-    (image,) = found("d")
+    try:
+        (image,) = found("d")
+    finally:
+        subprocess.run(["rm", "-rf", "d"], check=True)  # pytest cannot
     assert image.endswith("d/x.jpg")
 
 
