@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,10 @@ class Options:
     keep_checkpoints: int = 2
     deterministic: bool = False
     verify_data: bool = False
+    budget: float | None = None
+    """Seconds for everything, with the evaluation; as many epochs are planned as fit."""
+    began: float = dataclasses.field(default_factory=time.monotonic, compare=False)
+    """When the command began: time.monotonic()."""
 
 
 @dataclasses.dataclass(frozen=True)

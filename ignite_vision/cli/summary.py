@@ -26,17 +26,23 @@ def summary(prepared: Prepared, plan: Plan) -> list[str]:
     mean, std = (" ".join(f"{v:.3g}" for v in values) for values in (preprocessing.mean, preprocessing.std))
     colour = "RGB" if preprocessing.channels == 3 else "grey"
     n = len(splits.train)
+    epochs = at_most(prepared) + counted(recipe.epochs, "epoch")
     return [
         f"data       {data_name}: {sizes} images, {len(splits.classes)} classes ({class_list(splits.classes)})",
         f"model      {model_name(prepared)}, {weights}: {trainable:,} trainable parameters, {frozen:,} frozen",
         f"images     {colour} {preprocessing.crop}x{preprocessing.crop}, short side resized to {preprocessing.resize}"
         f" ({preprocessing.interpolation}), mean {mean}, std {std}",
         f"cache      {plan.kind}: {plan.reason}",
-        f"training   {counted(recipe.epochs, 'epoch')} of {counted(batches_per_epoch(recipe, n), 'batch')}"
+        f"training   {epochs} of {counted(batches_per_epoch(recipe, n), 'batch')}"
         f" of {train_batch(recipe, n)}"
         f", {prepared.precision} on {prepared.device}" + shares(prepared) + clamped(prepared),
         f"run        {prepared.directory}",
     ]
+
+
+def at_most(prepared: Prepared) -> str:
+    """Say that the number of epochs is not planned yet."""
+    return "at most " if prepared.options.budget is not None else ""
 
 
 def counted(n: int, noun: str) -> str:
