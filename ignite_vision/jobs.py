@@ -220,6 +220,7 @@ def model_header(run: Run) -> dict[str, Any]:
         "preprocessing": run.preprocessing.to_dict(),
         "precision": run.precision,
         "batch_size": eval_batch(run.recipe, run.splits),
+        "weights": run.origin,
         "metrics": json_plain(
             {"split": "val", "loss": best.val_loss, "accuracy": best.val_accuracy, "exact": run.exact}
         ),

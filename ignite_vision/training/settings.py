@@ -42,6 +42,7 @@ def settings_of(prepared: Prepared, plan: Plan) -> dict[str, Any]:
         "recipe": fields_of(prepared.recipe),
         "sources": prepared.loaded.sources(),
         "weights": prepared.weights,
+        "weights_origin": prepared.origin,
         "data": {
             "folder": str(prepared.data),
             "fingerprint": fingerprint(splits),
