@@ -99,7 +99,8 @@ def resized(image: torch.Tensor, short: int, interpolation: str) -> torch.Tensor
     By torch's kernel for uint8, which sums integers: the same bytes on every processor. torchvision's own resize has
     other pixels, by one, where there is neither AVX2 nor ARM64.
     """
-    size = resized_size(*image.shape[-2:], short)
+    height, width = image.shape[-2:]
+    size = resized_size(height, width, short)
     batch = image.reshape(-1, *image.shape[-3:])
     if len(batch) == 1 and batch.is_contiguous(memory_format=torch.channels_last):
         # of one image torch cannot tell its layout by itself, and would copy the result into planes: 1.4 times the time
@@ -129,7 +130,7 @@ def window(height: int, width: int, preprocessing: Preprocessing) -> tuple[float
     """
     cut = [max(0, side - LONGEST * min(height, width)) // 2 for side in (height, width)]
     seen = [side - 2 * gone for side, gone in zip((height, width), cut, strict=True)]
-    size = resized_size(*seen, preprocessing.resize)
+    size = resized_size(seen[0], seen[1], preprocessing.resize)
     scale = [side / pixels for side, pixels in zip(seen, size, strict=True)]
     top, left = (
         gone + _margin(pixels, preprocessing.crop) * factor
