@@ -12,6 +12,7 @@ from ignite_vision.data.integrity import unreadable
 from ignite_vision.data.splits import content_hash, fingerprint, sample_digests
 from ignite_vision.data.splits_csv import resized, write_csv
 from ignite_vision.errors import BAD_INPUT, DAMAGED, UserError
+from ignite_vision.evaluation.calibration import MIN_IMAGES, abstain_below, fit_temperature
 from ignite_vision.evaluation.metrics import metrics
 from ignite_vision.evaluation.predictions import Predictions, predict
 from ignite_vision.evaluation.tables import json_plain, write_results
@@ -163,11 +164,11 @@ def finish(run: Run) -> Outcome:
     """Publish the best epoch's weights and evaluate them on the test split, the only time that it is looked at."""
     state = versioned(run.model, {**run.model.state_dict(), **run.best.weights, **run.best.extra})
     run.model.load_state_dict(state)
-    header = model_header(run)
+    header = {**model_header(run), **calibrate(run)}
     if distributed.is_first():  # first without results: a test image that cannot be read does not cost the model
         header["weights_sha256"] = write_model(run.directory.model, state, header)
         write_curves(run.history.rows, run.directory.curves, run.loaded.name)
-    predictions = predict_test(run)
+    predictions = dataclasses.replace(predict_test(run), temperature=header["temperature"])
     numbers = {**metrics(predictions, "test"), "exact": run.exact, **what_of(header)}
     if distributed.is_first():
         tested = {name: value for name, value in numbers.items() if name != "per_class"}
@@ -175,6 +176,17 @@ def finish(run: Run) -> Outcome:
         write_results(predictions, numbers, run.directory.path)
     last = run.history.rows[-1]
     return Outcome(numbers, last.epoch, last.stopped)
+
+
+def calibrate(run: Run) -> dict[str, Any]:
+    """Fit on validation images what makes probabilities mean something: fields of the header."""
+    predictions = predict_split(run, "val")
+    if len(predictions.targets) < MIN_IMAGES:
+        few = f"only {len(predictions.targets)} validation images"
+        run.say(f"note: {few}, where {MIN_IMAGES} are needed: the probabilities are not calibrated")
+    temperature = fit_temperature(predictions.logits, predictions.targets)
+    sure = dataclasses.replace(predictions, temperature=temperature).probabilities
+    return {"temperature": temperature, "abstain_below": abstain_below(sure, predictions.targets)}
 
 
 def predict_split(run: Run, split: str) -> Predictions:
@@ -208,7 +220,6 @@ def model_header(run: Run) -> dict[str, Any]:
         "metrics": json_plain(
             {"split": "val", "loss": best.val_loss, "accuracy": best.val_accuracy, "exact": run.exact}
         ),
-        "temperature": 1.0,
         "epoch": best.epoch,
         "epochs": run.history.rows[-1].epoch,
     }

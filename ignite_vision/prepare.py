@@ -181,9 +181,13 @@ def reading_for(device: torch.device, workers: int | None, threads: bool, say: S
     instead of 27).
     """
     if workers is None:
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = 0 if device.type == "cpu" and threads else min(processors, MOST_WORKERS)
+        workers = 0 if device.type == "cpu" and threads else min(processors(), MOST_WORKERS)
     return Reading(device, workers, once(say))
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def once(say: Say) -> Say:
