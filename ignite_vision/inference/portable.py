@@ -20,7 +20,7 @@ BLOCK = 16  # neighbouring pixels of the window that are computed from one stret
 BYTE = 256
 HALF = 0.5
 F64 = torch.float64
-POWERS = 2.0 ** torch.arange(MOST_BITS + 1)  # a table: not every runtime's pow is exact
+POWERS = 2.0 ** torch.arange(1, MOST_BITS + 1, dtype=F64)  # a table: not every runtime's pow is exact
 
 
 class Portable(nn.Module):
@@ -59,111 +59,118 @@ class Window(nn.Module):
     """(n,height,width,3) uint8 -> (n,channels,crop,crop) float32, whole numbers 0..255: `data.preprocessing.canvas`.
 
     The resize is torch's own of uint8 (aten/src/ATen/native/cpu/UpSampleKernel.cpp): weights of 16 bits, first along
-    the width, then along the height, each pass rounded to uint8.
+    the width, then along the height, each pass rounded to uint8. A pass is a matrix product for each block of the
+    window, of the stretch of the image that it is made of: with all of it, 12 megapixels would be 16 billion products.
     """
 
     def __init__(self, preprocessing: Preprocessing):
         super().__init__()
-        self.channels, self.resize, self.crop = preprocessing.channels, preprocessing.resize, preprocessing.crop
-        self.interpolation = preprocessing.interpolation
+        self.preprocessing, self.crop = preprocessing, preprocessing.crop
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the window's pixels."""
-        height, width = (torch.full((1,), side) for side in images.shape[1:3])
-        short = torch.minimum(height, width)
-        down, across = Pass(self, height, short), Pass(self, width, short)
-        rows = down.stretch(down.outputs[:1, :1], self.crop).flatten()
-        pixels = self._channels(images.index_select(1, down.place(rows)))
+        sides = torch.cat([torch.full((1,), side, dtype=F64) for side in images.shape[1:3]]).view(2, 1, 1, 1)
+        plan = Plan(self.preprocessing, sides)
+        rows = plan.rows()
+        pixels = self._channels(images.index_select(1, plan.places(rows)[0].flatten()))
+        down, across = plan.stretches()
+        weights, units = plan.weights()
         # each pass resizes the axis behind the batch's: so pixels are moved as little as they can be
-        columns = across.apply(pixels.permute(0, 2, 3, 1), across.place)
-        window = down.apply(columns.permute(0, 3, 2, 1), lambda where: (where - rows[:1]).clamp(max=rows.shape[0] - 1))
-        return window.permute(0, 2, 1, 3)
+        columns = self._pass(pixels.permute(0, 2, 3, 1), plan.places(across)[1], weights[1], units[1])
+        there = (down - rows[0, 0, 0, :1]).clamp(max=rows.shape[-1] - 1).long()
+        return self._pass(columns.permute(0, 3, 2, 1), there, weights[0], units[0]).permute(0, 2, 1, 3)
 
     def _channels(self, images: torch.Tensor) -> torch.Tensor:
         """(n,h,w,3) uint8 -> (n,h,w,channels): for a model that sees grey the luminance, exact in float32."""
-        if self.channels == 3:
+        if self.preprocessing.channels == 3:
             return images
         red, green, blue = images.float().split(1, 3)
         return ((red * LUMA[0] + green * LUMA[1] + blue * LUMA[2] + 500) / 1000).floor()
 
-
-class Pass:
-    """The resize along one side, as a matrix product for each block of the window's pixels.
-
-    A block takes the stretch of the image that it is made of alone; all at once, a photograph of 12 megapixels would
-    need 16 billion products. Pixels of the side are counted within what is `kept` of it, from `cut` on. Sizes are
-    symbolic while a network is exported.
-    """
-
-    def __init__(self, window: Window, length: torch.Tensor, short: torch.Tensor):
-        self.kernel, self.crop, self.length = KERNELS[window.interpolation], window.crop, length
-        self.cut = (length - LONGEST * short).clamp(min=0) // 2
-        self.kept = length - 2 * self.cut
-        self.resized = window.resize * self.kept // short
-        self.scale = self.kept.to(F64) / self.resized
-        self.blocks = -(-self.crop // BLOCK)
-        inside = torch.arange(self.blocks * BLOCK).clamp(max=self.crop - 1).view(self.blocks, BLOCK)
-        self.outputs = inside + margin(self.resized, self.crop)  # (blocks,BLOCK): the last ones may repeat
-
-    def apply(self, pixels: torch.Tensor, find: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        """(n,side,c,m) -> (n,crop,c,m) float32. find: where kept pixels are along the side."""
+    def _pass(
+        self, pixels: torch.Tensor, where: torch.Tensor, weights: torch.Tensor, unit: torch.Tensor
+    ) -> torch.Tensor:
+        """(n,side,c,m) -> (n,crop,c,m) float32, 0..255. where: (blocks,1,L). weights: (blocks,2*BLOCK,L)."""
         n, _, c, m = pixels.shape
-        where, weights, unit = self._plan()
-        parts = pixels.index_select(1, find(where).flatten()).view(n, self.blocks, -1, c * m)
-        high, low = (weights @ parts.float()).split(BLOCK, 2)
+        parts = pixels.index_select(1, where.flatten()).view(n, len(weights), -1, c * m).float()
+        high, low = (weights @ parts).split(BLOCK, 2)
         out = ((high + (low / BYTE).floor()) * unit + HALF).floor().clamp(0, 255)
         return out.reshape(n, -1, c, m)[:, : self.crop]
 
-    def stretch(self, outputs: torch.Tensor, count: int) -> torch.Tensor:
-        """(...,1) the first of `count` neighbouring outputs -> (...,L) all kept pixels that they are made of."""
-        most = 2 * self._shrunk(self.kernel.reach * torch.maximum(self.kept, self.resized)) + 2
-        return self._reach(outputs)[0] + numbers(self._shrunk((count - 1) * self.kept) + most)
 
-    def place(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Where kept pixels are in the image. Those beyond its end count nothing."""
-        return torch.minimum(pixels + self.cut, self.length - 1)
+class Plan:
+    """Which pixels of an image the window's are made of, and how much of each. All float64: whole numbers are exact.
 
-    def _shrunk(self, pixels: torch.Tensor) -> torch.Tensor:
-        """ceil(pixels / resized)."""
-        return (pixels + self.resized - 1) // self.resized
+    Height and width are computed at once, along the first of four axes: (2, blocks, BLOCK, pixels of the image). Pixels
+    are counted within what is kept of a side, `cut` before it. sides: (2,1,1,1), height and width.
+    """
 
-    def _plan(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """((blocks,L) kept pixels, (blocks,2*BLOCK,L) weights, what 256 of them stand for).
+    def __init__(self, preprocessing: Preprocessing, sides: torch.Tensor):
+        self.kernel, self.crop, self.sides = KERNELS[preprocessing.interpolation], preprocessing.crop, sides
+        short = sides.min()
+        self.cut = ((sides - LONGEST * short).clamp(min=0) / 2).floor()
+        self.kept = sides - 2 * self.cut
+        self.resized = (preprocessing.resize * self.kept / short).floor()
+        self.scale = self.kept / self.resized
+        self.reach = self.kernel.reach * self.scale.clamp(min=1)
+        blocks = -(-self.crop // BLOCK)
+        inside = torch.arange(blocks * BLOCK, dtype=F64).clamp(max=self.crop - 1).view(1, blocks, BLOCK, 1)
+        self.outputs = inside + ((self.resized - self.crop) / 2).round()  # the last ones may repeat
+
+    def rows(self) -> torch.Tensor:
+        """(2,1,1,R) all kept pixels that the window is made of."""
+        return self._stretch(self.outputs[:, :1, :1], self.crop)
+
+    def stretches(self) -> torch.Tensor:
+        """(2,blocks,1,L) all kept pixels that a block is made of."""
+        return self._stretch(self.outputs[:, :, :1], BLOCK)
+
+    def places(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Where kept pixels are in the image, int64. Those beyond its end count nothing."""
+        return torch.minimum(pixels + self.cut, self.sides - 1).long()
+
+    def weights(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """((2,blocks,2*BLOCK,L) weights, (2,1,1,1) what 256 of them stand for), float32.
 
         The weights' high bytes, then their low ones: multiplied apart, every sum is a whole number below 2^24 and exact
         in float32, in whatever order a processor adds. (The low ones' are not where a pixel is made of more than 258,
         and may then be off by one.)
         """
-        where = self.stretch(self.outputs[:, :1], BLOCK)
-        shift = self._shift()
-        exact = self._shares(self.outputs[:, :, None], where[:, None]) * POWERS.index_select(0, shift)
-        weights = torch.where(exact < 0, (exact - HALF).ceil(), (exact + HALF).floor())
-        high = (weights / BYTE).floor()
-        return where, torch.cat([high, weights - BYTE * high], 1).float(), (BYTE / POWERS).index_select(0, shift)
+        power = self._power()
+        exact = self._shares(self.outputs, self.stretches()) * power
+        whole = torch.where(exact < 0, (exact - HALF).ceil(), (exact + HALF).floor())
+        high = (whole / BYTE).floor()
+        return torch.cat([high, whole - BYTE * high], 2).float(), (BYTE / power).float()
 
-    def _shift(self) -> torch.Tensor:
-        """(1,) int64: the most bits with which the largest weight of the whole side, not of the window, has 15."""
-        outputs = numbers(self.resized + 1).minimum(self.resized - 1)[:, None]  # + 1: it may be 1
-        largest = self._shares(outputs[..., None], self.stretch(outputs, 1)[:, None]).max()
-        return ((largest * POWERS.to(F64)[1:] + HALF).floor() < LARGEST).sum(0, keepdim=True)
+    def _power(self) -> torch.Tensor:
+        """(2,1,1,1) what torch multiplies weights by: so that the largest of a whole side, not of the window, has 15
+        bits.
+        """
+        outputs = numbers(self.resized + 1).view(1, -1, 1, 1).minimum(self.resized - 1)
+        largest = self._shares(outputs, self._stretch(outputs, 1)).amax((1, 2, 3), keepdim=True)
+        return torch.where((largest * POWERS + HALF).floor() < LARGEST, POWERS, 1.0).amax(3, keepdim=True)
 
-    def _shares(self, outputs: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        """What outputs (...,P,1) take of kept pixels (...,1,L): (...,P,L) float64, whose rows sum to 1."""
-        first, end = self._reach(outputs)
-        far = (inputs - self._centre(outputs) + HALF) * (1 / self.scale.clamp(min=1))
-        share = torch.where((inputs >= first) & (inputs < end), self.kernel.share(far.abs()), 0.0)
+    def _stretch(self, outputs: torch.Tensor, count: int) -> torch.Tensor:
+        """(...,1) the first of `count` neighbouring outputs -> (...,L) all kept pixels that they are made of."""
+        return self._ends(outputs)[0] + numbers((count - 1) * self.scale + 2 * self.reach + 3)
+
+    def _shares(self, outputs: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """What outputs (...,P,1) take of kept pixels (...,1,L): (...,P,L), whose rows sum to 1."""
+        first, end = self._ends(outputs)
+        far = (pixels - self._centre(outputs) + HALF) * (1 / self.scale.clamp(min=1))
+        share = torch.where((pixels >= first) & (pixels < end), self.kernel.share(far.abs()), 0.0)
         return share / share.sum(-1, keepdim=True)
 
-    def _reach(self, outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(the first kept pixel that counts for an output, the first one after it that does not), int64."""
+    def _ends(self, outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(the first kept pixel that counts for an output, the first one after it that does not)."""
         if not self.kernel.reach:  # nearest: in float32, as torch does it
-            at = (outputs * self.scale.float()).long().minimum(self.kept - 1)
+            at = (outputs.float() * self.scale.float()).floor().to(F64).minimum(self.kept - 1)
             return at, at + 1
-        centre, reach = self._centre(outputs), self.kernel.reach * self.scale.clamp(min=1)
-        return (centre - reach + HALF).long().clamp(min=0), (centre + reach + HALF).long().minimum(self.kept)
+        centre = self._centre(outputs) + HALF
+        return (centre - self.reach).floor().clamp(min=0), (centre + self.reach).floor().minimum(self.kept)
 
     def _centre(self, outputs: torch.Tensor) -> torch.Tensor:
-        return self.scale * (outputs.to(F64) + HALF)
+        return self.scale * (outputs + HALF)
 
 
 class Kernel:
@@ -190,15 +197,11 @@ KERNELS = {
 
 
 def numbers(count: torch.Tensor) -> torch.Tensor:
-    """(1,) int64, at least 2 -> 0, 1, ... count - 1. In an exported network this is a size of its own: a formula of the
-    image's sizes would keep torch.export busy for minutes.
+    """Return 0, 1, ... float64, as many as the largest count says, rounded down: at least 2.
+
+    In an exported network that is a size of its own: as a formula of the image's sizes it keeps torch.export busy for
+    minutes.
     """
-    size: Any = count.item()
+    size: Any = count.max().long().item()
     torch._check(size >= 2)
-    return torch.arange(size)
-
-
-def margin(side: torch.Tensor, size: int) -> torch.Tensor:
-    """round((side - size) / 2), half to even, in integers."""
-    more = side - size
-    return more // 2 + more % 4 // 3
+    return torch.arange(size, dtype=F64)
