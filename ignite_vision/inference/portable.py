@@ -31,7 +31,8 @@ class Portable(nn.Module):
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing, temperature: float):
         super().__init__()
-        self.window, self.network, self.temperature = Window(preprocessing), network, temperature
+        self.window, self.network = Window(preprocessing), network
+        self.register_buffer("temperature", torch.tensor(temperature, dtype=torch.float32))
         mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
         self.register_buffer("scale", (1 / (255 * std)).view(1, -1, 1, 1))
         self.register_buffer("shift", (-mean / std).view(1, -1, 1, 1))
@@ -143,9 +144,7 @@ class Plan:
         return torch.cat([high, whole - BYTE * high], 2).float(), (BYTE / power).float()
 
     def _power(self) -> torch.Tensor:
-        """(2,1,1,1) what torch multiplies weights by: so that the largest of a whole side, not of the window, has 15
-        bits.
-        """
+        """(2,1,1,1) what torch multiplies weights by: the largest of a whole side, not of the window, has 15 bits."""
         outputs = numbers(self.resized + 1).view(1, -1, 1, 1).minimum(self.resized - 1)
         largest = self._shares(outputs, self._stretch(outputs, 1)).amax((1, 2, 3), keepdim=True)
         return torch.where((largest * POWERS + HALF).floor() < LARGEST, POWERS, 1.0).amax(3, keepdim=True)
@@ -205,3 +204,17 @@ def numbers(count: torch.Tensor) -> torch.Tensor:
     size: Any = count.max().long().item()
     torch._check(size >= 2)
     return torch.arange(size, dtype=F64)
+
+
+def exported(module: Portable) -> torch.export.ExportedProgram:
+    """Return the network as torch.export has it, for any number of images of any size, without a path of this machine.
+
+    Whatever torch raises of a network that it cannot export: data-dependent control flow, for example.
+    """
+    names = {0: "n", 1: "height", 2: "width"}
+    sizes = {axis: torch.export.Dim(name, min=1) for axis, name in names.items()}
+    example = torch.zeros(2, 30, 40, 3, dtype=torch.uint8)  # two: torch.export takes one for a constant
+    program = torch.export.export(module.eval(), (example,), dynamic_shapes={"images": sizes})
+    for node in program.graph_module.graph.nodes:
+        node.meta.pop("stack_trace", None)  # a thousand lines of source and where they lie
+    return program
