@@ -112,7 +112,7 @@ def look_ahead(prepared: Prepared, plan: Plan, rows: Rows) -> None:
 def measure(prepared: Prepared, plan: Plan, rows: Rows) -> Pace:
     """Time some iterations of training and of evaluation, with a model of its own: nothing of it stays."""
     recipe, device = prepared.recipe, prepared.device
-    model = network_of(recipe, len(prepared.splits.classes), device)
+    model = network_of(recipe, len(prepared.splits.classes), device, prepared.preprocessing.crop)
     frozen = freeze(model, recipe.trainable)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     scratch = dataclasses.replace(prepared, model=model, frozen=frozen)
