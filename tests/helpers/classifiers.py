@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ignite_vision import models
-from ignite_vision.models.model_file import save_model
+from ignite_vision.models.model_file import write_model as write
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -43,5 +43,5 @@ def write_model(folder: Path, classes: tuple[str, ...] = CLASSES, seed: int = 0,
     """A model file of cifar10_cnn with random weights; more: fields of its header."""
     torch.manual_seed(seed)
     path = folder / "model.safetensors"
-    save_model(models.build("cifar10_cnn", len(classes)), path, header_of(classes=classes, **more))
+    write(path, models.build("cifar10_cnn", len(classes)).state_dict(), header_of(classes=classes, **more))
     return path
