@@ -66,8 +66,8 @@ def read_image(path: Path | str) -> torch.Tensor:
         data = bytearray(status.st_size)
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             del data[file.readinto(data) :]
-    except OSError as error:
-        raise UserError(f"cannot read image: {error.strerror}", path, NEXT_STEP) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UserError(f"cannot read image: {getattr(error, 'strerror', error)}", path, NEXT_STEP) from error
     return decode(data, str(path))
 
 

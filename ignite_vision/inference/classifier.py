@@ -56,13 +56,19 @@ class Classifier:
         device: str = "auto",
         network: nn.Module | None = None,
     ) -> Classifier:
-        """Return the classifier of a run directory or of a bare model.safetensors. Runs no code from them.
+        """Return the classifier of a run directory, a bare model.safetensors or an ONNX file of `export`.
+
+        Runs no code from them. An ONNX file computes in its own precision, on the CPU.
 
         precision: fp32, bf16, fp16 or auto; None: that of the run. network: that of a recipe's own model function,
         which the file cannot name; its weights come from the file. UserError for a file that is damaged (exit 3), that
         does not fit, or whose network is code in a recipe (exit 2).
         """
         place = model_file(Path(path))
+        if place.suffix.lower() == ".onnx":
+            from ignite_vision.inference.onnx_model import load_onnx
+
+            return load_onnx(place)
         header = read_header(place)
         checked = check_header(header, place)
         where = pick_device(device)
@@ -135,15 +141,15 @@ class Classifier:
 
 
 def model_file(path: Path) -> Path:
-    """Return a run's model file, or the path itself. UserError (exit 2) for a run without one and for ONNX."""
+    """Return the model file in a folder, or the path itself. UserError (exit 2) where there is none."""
     directory = RunDirectory(path)
-    if directory.exists():
-        if not directory.model.is_file():
-            hint = f"Train it first: ignite-vision resume {directory}"
-            raise UserError("this run has no model yet", directory, hint)
+    if directory.model.is_file():
         return directory.model
-    if path.suffix.lower() == ".onnx":
-        raise UserError("ONNX models are not read yet", path, "Pass the run directory or its model.safetensors.")
+    if directory.exists():
+        raise UserError("this run has no model yet", directory, f"Train it first: ignite-vision resume {directory}")
+    if not path.exists() or path.is_dir():
+        what = "no model.safetensors in this folder" if path.exists() else "no such file"
+        raise UserError(what, path, "Pass a run directory or a model.safetensors.")
     return path
 
 

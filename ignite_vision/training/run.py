@@ -71,12 +71,12 @@ def refuse_too_few_images(prepared: Prepared) -> None:
         raise UserError(what, next_step=f"Use --set accumulate={n} at most, with a batch_size that it divides.")
 
 
-def build(prepared: Prepared, plan: Plan) -> Run:
-    """Make the rows, loaders and engines that an epoch needs, with nothing attached yet."""
+def build(prepared: Prepared, plan: Plan, rows: Rows | None = None) -> Run:
+    """Make the loaders and engines that an epoch needs, with nothing attached yet. rows: those, made before."""
     refuse_too_few_images(prepared)
     network = split_at_head(prepared.model)[1] if plan.kind == "features" else prepared.model
     in_parallel = distributed.in_parallel(network, prepared.device)
-    rows = Rows(prepared, plan)
+    rows = rows or Rows(prepared, plan)
     optimizer = make_optimizer(prepared)
     trainer = make_trainer(prepared, plan, in_parallel, optimizer)
     train = train_loader(prepared, rows["train"], lambda: trainer.state.iteration)
