@@ -15,7 +15,7 @@ NEEDED = ("starlette", "uvicorn", "h11")
 HOST = "Address to listen on. Any but this machine's own lets others in, and needs --allow-host."
 ALLOW = "Host name or address, without port, that clients may use besides localhost; repeatable. '*' for any."
 TOKEN = "Answer only those who send it as `Authorization: Bearer TOKEN`.  [env: IGNITE_VISION_TOKEN]"
-PRECISION = "fp32, bf16, fp16 or auto.  [default: that of the run]"
+PRECISION = "auto, fp32, bf16 or fp16.  [default: that of the training]"
 THREADS = "Number of processor threads that compute.  [default: as torch chooses]"
 
 
@@ -56,7 +56,9 @@ def serve(
     from ignite_vision.serve.server import LOOPBACK, is_loopback, listen
     from ignite_vision.serve.server import serve as answer
     from ignite_vision.system.process import resume_garbage_collection, tune_processor
+    from ignite_vision.system.signals import leave_on_signals
 
+    leave_on_signals("")
     tune_processor()
     resume_garbage_collection()
     if threads is not None:

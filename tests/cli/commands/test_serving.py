@@ -48,7 +48,7 @@ def test_a_port_in_use_is_one_line(model):
 
 
 def test_a_missing_a_damaged_and_a_foreign_file_are_one_line(tmp_path, children):
-    refused(tmp_path / "nothing", code=3, parts=["cannot read the model"])
+    refused(tmp_path / "nothing", parts=["no such file", "run directory or a model.safetensors"])
     damaged = tmp_path / "model.safetensors"
     damaged.write_bytes(b"\x80\x04not a model")
     refused(damaged, code=3)
