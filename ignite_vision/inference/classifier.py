@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from ignite_vision.data.preprocessing import Canvas, normalize
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation.predictions import Predictions, calibrated, predict
 from ignite_vision.inference.answers import Answer, ImageLike, answers, refuse_single
+from ignite_vision.loading.batches import MIN_EVAL_BATCH
 from ignite_vision.loading.loaders import eval_loader
 from ignite_vision.loading.sources import Decoded
 from ignite_vision.models.header import PRECISIONS, check_header
@@ -35,7 +37,7 @@ class Classifier:
 
     header: what the file says, unchecked beyond what follows. classes: their names. preprocessing: what `canvas` does.
     network: on `device`. temperature: divides the logits. abstain_below: the confidence below which an answer is not
-    to be trusted, or None. batch_size: images of a forward pass.
+    to be trusted, or None. batch_size: images of a forward pass; sizes: that, and a smaller one with the same bits.
     """
 
     def __init__(self, network: nn.Module, header: dict[str, Any], precision: str, device: torch.device):
@@ -46,6 +48,7 @@ class Classifier:
         self.temperature, self.abstain_below = checked.temperature, checked.abstain_below
         self.canvas = Canvas(self.preprocessing, self.preprocessing.crop)
         self.batch_size = checked.batch_size or DEFAULT_BATCH
+        self.sizes = sizes_on(device, self.batch_size)
 
     @classmethod
     def load(
@@ -118,7 +121,8 @@ class Classifier:
         or ValueError for what is no image.
         """
         refuse_single(images)
-        return answers(images, self.canvas, self.probabilities, self.batch_size, threads or processors())
+        answer = functools.partial(self.probabilities, sizes=self.sizes)
+        return answers(images, self.canvas, answer, self.batch_size, threads or processors())
 
     def evaluate(
         self, images: Container, workers: int | None = None, say: Callable[[str], None] = print
@@ -147,6 +151,12 @@ def model_file(path: Path) -> Path:
     if path.suffix.lower() == ".onnx":
         raise UserError("ONNX models are not read yet", path, "Pass the run directory or its model.safetensors.")
     return path
+
+
+def sizes_on(device: torch.device, batch: int) -> tuple[int, ...]:
+    """Return the sizes of forward passes that give the same bits: on a CPU all from 16 on, seen of a dozen networks."""
+    few = min(MIN_EVAL_BATCH, batch)
+    return (few, batch) if few < batch and device.type == "cpu" else (batch,)
 
 
 def named(precision: str) -> str:

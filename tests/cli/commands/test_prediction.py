@@ -179,6 +179,16 @@ class TestBadInput:
         assert_one_error_line(ignite_vision(*words, "--out", tmp_path / "no" / "x"), "the folder of --out is not there")
 
 
+def test_heat_maps_are_drawn_beside_the_answers(ignite_vision, place, tmp_path):
+    (tmp_path / "broken.jpg").write_text("")
+    photo = place / "photos" / "apple" / "03.jpg"
+    words = ("predict", place / "run", photo, tmp_path / "broken.jpg", photo)
+    code, out, err = ignite_vision(*words, "--heatmap", tmp_path / "heat")
+    assert code == 2, err
+    assert sorted(path.name for path in (tmp_path / "heat").iterdir()) == ["0001-03.png", "0003-03.png"]
+    assert ignite_vision(*words)[1] == out
+
+
 def test_out_replaces_the_file_in_one_step_and_says_nothing_on_stdout(ignite_vision, place, tmp_path):
     target = tmp_path / "answers.jsonl"
     target.write_text("before")
