@@ -37,7 +37,7 @@ class Classifier:
 
     header: what the file says, unchecked beyond what follows. classes: their names. preprocessing: what `canvas` does.
     network: on `device`. temperature: divides the logits. abstain_below: the confidence below which an answer is not
-    to be trusted, or None. batch_size: images of a forward pass; sizes: that, and a smaller one with the same bits.
+    to be trusted, or None. batch_size: images of a forward pass.
     """
 
     def __init__(self, network: nn.Module, header: dict[str, Any], precision: str, device: torch.device):
@@ -48,7 +48,6 @@ class Classifier:
         self.temperature, self.abstain_below = checked.temperature, checked.abstain_below
         self.canvas = Canvas(self.preprocessing, self.preprocessing.crop)
         self.batch_size = checked.batch_size or DEFAULT_BATCH
-        self.sizes = sizes_on(device, self.batch_size)
 
     @classmethod
     def load(
@@ -59,13 +58,19 @@ class Classifier:
         device: str = "auto",
         network: nn.Module | None = None,
     ) -> Classifier:
-        """Return the classifier of a run directory or of a bare model.safetensors. Runs no code from them.
+        """Return the classifier of a run directory, a bare model.safetensors or an ONNX file of `export`.
+
+        Runs no code from them. An ONNX file computes in its own precision, on the CPU.
 
         precision: fp32, bf16, fp16 or auto; None: that of the run. network: that of a recipe's own model function,
         which the file cannot name; its weights come from the file. UserError for a file that is damaged (exit 3), that
         does not fit, or whose network is code in a recipe (exit 2).
         """
         place = model_file(Path(path))
+        if place.suffix.lower() == ".onnx":
+            from ignite_vision.inference.onnx_model import load_onnx
+
+            return load_onnx(place)
         header = read_header(place)
         checked = check_header(header, place)
         where = pick_device(device)
@@ -116,12 +121,12 @@ class Classifier:
         """Answer for each image, in order, while they come.
 
         images: paths, Pillow images, uint8 arrays (H,W,3) or (H,W), uint8 tensors (3,H,W) or (1,H,W), mixed at will.
-        They are taken two batches ahead at most, and answers come batch by batch. threads: that decode files; None: one
-        for each processor. An image that cannot be read is an answer with an error, and the next ones follow; TypeError
-        or ValueError for what is no image.
+        They are taken two batches ahead at most, or one for each thread, and answers come batch by batch. threads: that
+        decode files; None: one for each processor. An image that cannot be read is an answer with an error, and the
+        next ones follow; TypeError or ValueError for what is no image.
         """
         refuse_single(images)
-        answer = functools.partial(self.probabilities, sizes=self.sizes)
+        answer = functools.partial(self.probabilities, sizes=sizes_on(self.device, self.batch_size))
         return answers(images, self.canvas, answer, self.batch_size, threads or processors())
 
     def evaluate(
@@ -139,7 +144,7 @@ class Classifier:
 
 
 def model_file(path: Path) -> Path:
-    """Return the model file in a folder, or the path itself. UserError (exit 2) where there is none, and for ONNX."""
+    """Return the model file in a folder, or the path itself. UserError (exit 2) where there is none."""
     directory = RunDirectory(path)
     if directory.model.is_file():
         return directory.model
@@ -148,8 +153,6 @@ def model_file(path: Path) -> Path:
     if not path.exists() or path.is_dir():
         what = "no model.safetensors in this folder" if path.exists() else "no such file"
         raise UserError(what, path, "Pass a run directory or a model.safetensors.")
-    if path.suffix.lower() == ".onnx":
-        raise UserError("ONNX models are not read yet", path, "Pass the run directory or its model.safetensors.")
     return path
 
 

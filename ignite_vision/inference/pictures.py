@@ -25,13 +25,14 @@ MOST_LETTERS = 80  # of a file's name in a picture's
 def with_pictures(answers: Iterable[Answer], classifier: Classifier, folder: Path) -> Iterator[Answer]:
     """Draw the most probable class's heat map of each image that goes by into `folder`: NUMBER-NAME.png.
 
-    NUMBER counts the answers, from 1. UserError at once for a network without a map, as vision transformers are.
+    NUMBER counts the answers, from 1. UserError at once for a network without a map, as vision
+    transformers are, and for ONNX.
     OSError when the disk does not take them.
     """
-    layer = heat_layer(classifier)
+    layer = heat_layer(classifier) if hasattr(classifier, "network") else None  # an ONNX file has none
     if layer is None:
-        what = f"{classifier.header['architecture']} has no map of places that a heat map could show"
-        raise UserError(what, next_step="Leave out --heatmap.")
+        what = f"no heat map can be drawn of this model: {classifier.header['architecture']}"
+        raise UserError(what, next_step="Leave out --heatmap; use the run itself if this is ONNX.")
     folder.mkdir(parents=True, exist_ok=True)
     return (drawn(answer, classifier, layer, folder, number) for number, answer in enumerate(answers, 1))
 

@@ -239,9 +239,8 @@ class TestWhatIsNoModel:
             Classifier.load(tmp_path / "text")
         assert failure.value.code == DAMAGED
 
-    def test_nothing_a_folder_and_onnx(self, tmp_path):
-        (tmp_path / "m.onnx").touch()
-        for name, what in (("gone", "no such file"), (".", "no model.safetensors"), ("m.onnx", "ONNX models are not")):
+    def test_nothing_and_a_folder(self, tmp_path):
+        for name, what in (("gone", "no such file"), (".", "no model.safetensors")):
             with pytest.raises(UserError, match=what) as failure:
                 Classifier.load(tmp_path / name)
             assert failure.value.code == 2

@@ -63,6 +63,6 @@ def test_a_network_without_a_map_is_refused_at_once(make_run, tmp_path):
     prepared = make_run(model=lambda num_classes: Flat(), epochs=1)
     train(prepared)
     classifier = Classifier.load(prepared.directory, network=Flat())
-    with pytest.raises(UserError, match="has no map of places.*Leave out --heatmap"):
+    with pytest.raises(UserError, match="no heat map can be drawn of this model.*Leave out --heatmap"):
         with_pictures([], classifier, tmp_path / "heat")
     assert not (tmp_path / "heat").exists()

@@ -59,9 +59,9 @@ def predict(
 ) -> None:
     """Say of which class images are.
 
-    MODEL is a run directory or its model.safetensors. PATH is an image, a folder of images, a pattern in quotes, or -
-    for a list of paths on stdin. Answers come in order, while images are read; one that cannot be read has its error in
-    its place, and the exit code is 2 then.
+    MODEL is a run directory, its model.safetensors, or an ONNX file of `export`. PATH is an image, a folder of images,
+    a pattern in quotes, or - for a list of paths on stdin. Answers come in order, while images are read; one that
+    cannot be read has its error in its place, and the exit code is 2 then.
     """
     from ignite_vision.inference.classifier import Classifier
     from ignite_vision.inference.sources import bursts

@@ -166,8 +166,11 @@ class TestBadInput:
     def test_no_model(self, ignite_vision, tmp_path):
         assert_one_error_line(ignite_vision("predict", tmp_path / "gone", "x.jpg"), "no such file", "gone")
         assert_one_error_line(ignite_vision("predict", tmp_path, "x.jpg"), "no model.safetensors in this folder")
-        (tmp_path / "m.onnx").touch()
-        assert_one_error_line(ignite_vision("predict", tmp_path / "m.onnx", "x.jpg"), "ONNX models are not read yet")
+
+    def test_a_damaged_onnx_file(self, ignite_vision, tmp_path):
+        (tmp_path / "m.onnx").write_bytes(bytes(range(200)))
+        result = ignite_vision("predict", tmp_path / "m.onnx", "x.jpg")
+        assert_one_error_line(result, "cannot read the model", "m.onnx", code=3)
 
     def test_a_precision_a_device_a_file_that_cannot_be(self, ignite_vision, place, tmp_path):
         words = ("predict", place / "run", place / "photos")
@@ -237,7 +240,9 @@ def test_a_reader_that_goes_away_ends_it_quietly(place):
             pass
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 75, marks=pytest.mark.slow)]
+)
 def test_ctrl_c_leaves_the_file_as_it_was(place, tmp_path, number, code):
     target = tmp_path / "answers.csv"
     target.write_text("before")
@@ -254,6 +259,7 @@ def test_ctrl_c_leaves_the_file_as_it_was(place, tmp_path, number, code):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"answers.csv": "before"}
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(place):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
