@@ -121,9 +121,11 @@ def results(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> I
     folder: where these results are.
     """
     of = "" if numbers["split"] == "all" else f"{numbers['split']} "
+    calibrated = numbers.get("calibrated_loss")  # older runs have none; of NaN it is None
     yield (
         f"{of}accuracy {numbers['accuracy']:.4f} on {numbers['n']:,} images"
         f" · balanced {numbers['balanced_accuracy']:.4f} · loss {numbers['loss']:.4f}"
+        + (f", calibrated {calibrated:.4f}" if isinstance(calibrated, float) else "")
     )
     weak = ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in weakest(numbers))
     if weak:

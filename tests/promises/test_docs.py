@@ -192,7 +192,7 @@ def test_a_trained_model_answers_in_five_lines(tmp_path, monkeypatch, capsys):
     exec(code, {})
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [
-        [f"{n}/{f}", n] for n, f in zip(("apple", "banana"), first, strict=True)
+        [f"photos/{n}/{f}", n] for n, f in zip(("apple", "banana"), first, strict=True)
     ]
 
 
