@@ -101,11 +101,11 @@ def test_features_that_are_not_finite_are_one_line(value):
 
 def test_two_classes_and_a_class_with_one_image_are_fitted():
     features, targets = clouds(classes=2)
-    *_, (_, weight, bias) = path(features, targets, 2)
+    *_, (_, weight, bias) = path(features, targets, 2, 14)
     assert ((features @ weight.T + bias).argmax(1) == targets).float().mean() > 0.9
     targets = torch.zeros(300, dtype=torch.int64)
     targets[0] = 2  # and class 1 has none
-    *_, (_, weight, bias) = path(features, targets, 3)
+    *_, (_, weight, bias) = path(features, targets, 3, 14)
     assert (features @ weight.T + bias).argmax(1).equal(targets)
 
 
