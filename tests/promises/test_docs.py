@@ -25,6 +25,7 @@ SPAWN = "import multiprocessing as m; m.set_start_method('{method}'); from ignit
 EXAMPLES = {
     "stripes": '"""Stripes, upright or lying',
     "few_zeros": '"""Digits with few zeros',
+    "logistic": '"""The digits of scikit-learn, behind',
     "table": '"""Images that a table names',
     "arrays": '"""Images in an .npz file',
     "scans": '"""Scans in one memory-mapped file',
@@ -112,6 +113,12 @@ def test_a_score_by_name_decides_the_best_epoch_and_is_in_the_history(recipe, tm
     assert all(row["score"] == "macro_f1" for row in rows)
     best = max(range(len(rows)), key=lambda i: rows[i]["val_macro_f1"])
     assert json.loads((run / "metrics.json").read_text())["epoch"] == best + 1
+
+
+def test_a_head_by_logistic_regression_goes_from_strong_to_weak(recipe, tmp_path):
+    _, run = trained(recipe("logistic"), tmp_path, epochs=3)
+    assert cache_of(run) == "features"
+    assert [round(row["strength"]) for row in history(run)] == [100_000, 31_623, 10_000]
 
 
 def test_a_list_of_files_is_cached_as_features(recipe, tmp_path):
