@@ -129,6 +129,8 @@ def session(path: Path, threads: int | None = None) -> Ask:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.log_severity_level = 4
+    # threads that wait would keep their processor: on a busy machine a call took 20 times as long
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         made = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
