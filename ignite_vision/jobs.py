@@ -18,13 +18,14 @@ from ignite_vision.evaluation.predictions import Predictions, predict
 from ignite_vision.evaluation.tables import json_plain, write_results
 from ignite_vision.identity import fields_of
 from ignite_vision.loading.batches import eval_batch
-from ignite_vision.loading.plan import Plan, choose
+from ignite_vision.loading.plan import Plan, Rows, choose
 from ignite_vision.models.model_file import read_header, write_model
 from ignite_vision.models.state import versioned
 from ignite_vision.prepare import Prepared
 from ignite_vision.report.curves import write_curves
 from ignite_vision.system import distributed
 from ignite_vision.training import fit
+from ignite_vision.training.budget import as_planned, within_budget
 from ignite_vision.training.engines import make_evaluator
 from ignite_vision.training.history import History
 from ignite_vision.training.run import Run, build
@@ -52,10 +53,11 @@ class Before:
     exact: bool = True
 
 
-def train_and_evaluate(prepared: Prepared, announce: Callable[[Plan], None]) -> Outcome:
+def train_and_evaluate(prepared: Prepared, announce: Callable[[Prepared, Plan], None]) -> Outcome:
     """Train to the end and evaluate the best epoch on the test split. announce: called before anything is computed."""
     with prepared.directory.claimed(prepared.say):
         agree_on_data(prepared)
+        prepared = as_planned(prepared)
         before = distributed.from_first(lambda: take_up(prepared))
         if before.outcome is not None:
             return before.outcome
@@ -64,8 +66,9 @@ def train_and_evaluate(prepared: Prepared, announce: Callable[[Plan], None]) -> 
         plan = choose(prepared)
         if before.new:
             write_settings(prepared, plan)
-        announce(plan)
-        run = build(prepared, plan)
+        announce(prepared, plan)
+        rows = Rows(prepared, plan)
+        run = build(within_budget(prepared, plan, rows), plan, rows)
         run.history.exact = before.exact
         fit(run)
         return finish(run)
@@ -217,6 +220,7 @@ def model_header(run: Run) -> dict[str, Any]:
         "preprocessing": run.preprocessing.to_dict(),
         "precision": run.precision,
         "batch_size": eval_batch(run.recipe, run.splits),
+        "weights": run.origin,
         "metrics": json_plain(
             {"split": "val", "loss": best.val_loss, "accuracy": best.val_accuracy, "exact": run.exact}
         ),

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,10 @@ class Options:
     keep_checkpoints: int = 2
     deterministic: bool = False
     verify_data: bool = False
+    budget: float | None = None
+    """Seconds for everything, with the evaluation; as many epochs are planned as fit."""
+    began: float = dataclasses.field(default_factory=time.monotonic, compare=False)
+    """When the command began: time.monotonic()."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +93,8 @@ class Prepared:
     """Modules that stay in eval mode during training."""
     weights: str | None
     """Hash of the pretrained weights' content, or what says which published ones they are."""
+    origin: models.Origin | None
+    """Where the pretrained weights come from, and their licence."""
     reading: Reading
     say: Say
     """Print a line of progress or a warning, in process 0."""
@@ -113,7 +120,7 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
     precision = settle_arithmetic(recipe, options, directory, device)
     splits = split(recipe, given, directory)
     preprocessing = preprocessing_of(recipe, splits)
-    model = network_of(recipe, len(splits.classes), device)
+    model = network_of(recipe, len(splits.classes), device, preprocessing.crop)
     return Prepared(
         loaded=loaded,
         recipe=recipe,
@@ -130,6 +137,7 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
         # channels_last: the layout in which both CPUs and GPUs convolve fastest
         model=model.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
         weights=weights,
+        origin=models.origin_of(recipe.model, recipe.weights),
         reading=reading_for(device, options.workers, splits.train.thread_safe, say),
         say=say,
     )
@@ -137,9 +145,11 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
 
 def with_place_of_weights(recipe: Recipe, overrides: dict[str, str]) -> tuple[Recipe, dict[str, str]]:
     """The same with the absolute path of a file of weights: `resume` may be called in another folder."""
-    if recipe.weights is None or not Path(recipe.weights).expanduser().is_file():
+    if recipe.weights is None:
         return recipe, overrides
-    place = str(Path(recipe.weights).expanduser().absolute())
+    place = models.with_absolute_paths(recipe.model, recipe.weights)
+    if place == recipe.weights:
+        return recipe, overrides
     return dataclasses.replace(recipe, weights=place), {**overrides, "weights": place}
 
 
@@ -156,10 +166,16 @@ def settle_arithmetic(recipe: Recipe, options: Options, directory: RunDirectory,
     return precision
 
 
-def network_of(recipe: Recipe, num_classes: int, device: torch.device) -> nn.Module:
-    """Build the network with the recipe's seed. UserError for what could not be published, or not be trained so."""
+def network_of(recipe: Recipe, num_classes: int, device: torch.device, image_size: int) -> nn.Module:
+    """Build the network with the recipe's seed. UserError for what could not be published, or not be trained so.
+
+    image_size: pixels per side of its images, for a network that is built for one size.
+    """
+    if recipe.trainable != "head" and models.is_composed(recipe.model):
+        what = f"several networks side by side train their head alone, not '{recipe.trainable}'"
+        raise UserError(what, next_step="Use --set trainable=head.")
     seed_everything(recipe.seed, Purpose.INIT)
-    model = models.build(recipe.model, num_classes, recipe.weights)
+    model = models.build(recipe.model, num_classes, recipe.weights, image_size=image_size)
     plain_extra(model.state_dict())  # refused now, not after the last epoch
     if recipe.sync_bn and distributed.count() > 1:
         if device.type != "cuda":
@@ -262,6 +278,8 @@ def preprocessing_of(recipe: Recipe, splits: Splits) -> Preprocessing:
     if demands.channels is not None and demands.channels != chosen.channels:
         chosen = with_channels(chosen, demands.channels)
     size = demands.size or max(recipe.image_size or chosen.crop, demands.minimum)
+    if demands.resizable and recipe.image_size:
+        size = recipe.image_size
     return with_size(chosen, size)
 
 

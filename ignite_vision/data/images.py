@@ -66,8 +66,8 @@ def read_image(path: Path | str) -> torch.Tensor:
         data = bytearray(status.st_size)
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             del data[file.readinto(data) :]
-    except OSError as error:
-        raise UserError(f"cannot read image: {error.strerror}", path, NEXT_STEP) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UserError(f"cannot read image: {getattr(error, 'strerror', error)}", path, NEXT_STEP) from error
     return decode(data, str(path))
 
 
@@ -78,6 +78,17 @@ def decode(data: bytes | bytearray, name: str) -> torch.Tensor:
             return _in_turn(pixels, decode_jpeg, data)
         image = _open(data)
         return _in_turn(image.width * image.height, _decode_any, image)
+    except DAMAGE as error:
+        raise UserError(f"cannot read image: {_reason(error)}", name, NEXT_STEP) from error
+
+
+def pixels_of(data: bytes | bytearray, name: str) -> int:
+    """Pixels that a file's header claims: 30 us, however large. UserError as `decode` has it, names the file."""
+    try:
+        if 0 < (pixels := plain_size(data)) <= MAX_PIXELS:
+            return pixels
+        image = _open(data)
+        return image.width * image.height
     except DAMAGE as error:
         raise UserError(f"cannot read image: {_reason(error)}", name, NEXT_STEP) from error
 

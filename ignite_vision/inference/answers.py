@@ -20,7 +20,7 @@ from ignite_vision.errors import UserError, printable
 
 AHEAD = 2  # batches of images that are begun before they are needed
 
-ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor"
+ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor | UserError"
 Read: TypeAlias = Callable[[], torch.Tensor]  # -> a canvas (c,S,S) uint8; UserError for a broken image
 
 
@@ -59,10 +59,15 @@ def answers(
 
 
 def begin(image: ImageLike, canvas: Canvas, pool: ThreadPoolExecutor) -> tuple[str | None, Read]:
-    """Return (path, what waits for the canvas). TypeError or ValueError for what is no image at all."""
+    """Return (path, what waits for the canvas). TypeError or ValueError for what is no image at all.
+
+    An error stands for an image that is known not to be readable.
+    """
     if isinstance(image, str | os.PathLike):
         path = os.fsdecode(image)
         return path, pool.submit(lambda: on_canvas(read_image(path), canvas)).result
+    if isinstance(image, UserError):
+        return None if image.path is None else os.fsdecode(image.path), raising(image)
     try:
         made = on_canvas(in_memory(image), canvas).clone()  # not a view of what the caller may change
     except UserError as error:
@@ -90,7 +95,14 @@ def answered(
     readable = [image for _, image, _ in found if image is not None]
     rows = iter(probabilities(torch.stack(readable)) if readable else ())
     for path, image, error in found:
-        yield Answer(path, next(rows) if image is not None else None, error)
+        yield Answer(path, None, error) if image is None else answer_of(path, next(rows))
+
+
+def answer_of(path: str | None, row: np.ndarray) -> Answer:
+    """Return (C,) probabilities as an answer; NaN, as of a model that overflows in fp16, as an error."""
+    if np.isfinite(row).all():
+        return Answer(path, row)
+    return Answer(path, None, "the model's answer is not a number")
 
 
 def result_of(read: Read) -> tuple[torch.Tensor | None, str | None]:
@@ -116,7 +128,7 @@ def on_canvas(image: torch.Tensor, canvas: Canvas) -> torch.Tensor:
     return made.expand(canvas.preprocessing.channels, -1, -1)
 
 
-def in_memory(image: Image.Image | np.ndarray | torch.Tensor) -> torch.Tensor:
+def in_memory(image: ImageLike) -> torch.Tensor:
     """Return (1,H,W) or (3,H,W) uint8 on the CPU. UserError for a file of Pillow's that is broken.
 
     TypeError for what is neither a Pillow image nor an array nor a tensor, ValueError for one of another type or shape.

@@ -141,13 +141,15 @@ class Classifier:
 
 
 def model_file(path: Path) -> Path:
-    """Return a run's model file, or the path itself. UserError (exit 2) for a run without one."""
+    """Return the model file in a folder, or the path itself. UserError (exit 2) where there is none."""
     directory = RunDirectory(path)
-    if directory.exists():
-        if not directory.model.is_file():
-            hint = f"Train it first: ignite-vision resume {directory}"
-            raise UserError("this run has no model yet", directory, hint)
+    if directory.model.is_file():
         return directory.model
+    if directory.exists():
+        raise UserError("this run has no model yet", directory, f"Train it first: ignite-vision resume {directory}")
+    if not path.exists() or path.is_dir():
+        what = "no model.safetensors in this folder" if path.exists() else "no such file"
+        raise UserError(what, path, "Pass a run directory or a model.safetensors.")
     return path
 
 

@@ -16,6 +16,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 MAX_CLASSES = 100_000  # ImageNet-21k has 21,841
 MAX_SIDE = 4096  # pixels per side that the preprocessing may ask for
 MAX_BATCH = 65_536
+MAX_TEXT = 2_000  # characters of what pretrained weights are called
 TEMPERATURES = (1e-3, 1e3)
 MAX_MEAN, STDS = 1e6, (1e-6, 1e6)  # of values in [0, 1]; beyond, float32 ends in infinity
 
@@ -92,6 +93,14 @@ def _is_preprocessing(value: Any) -> bool:
     )
 
 
+def is_origin(value: Any) -> bool:
+    """Whether this says where pretrained weights come from: {"source": text, "license": text or None}."""
+    return isinstance(value, dict) and all(
+        _is_text(value.get(name)) and len(value[name]) <= MAX_TEXT or (name == "license" and value.get(name) is None)
+        for name in ("source", "license")
+    )
+
+
 def _is_whole(value: Any, most: int) -> bool:
     return type(value) is int and 1 <= value <= most  # not isinstance: True is an int
 
@@ -109,4 +118,5 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "temperature": lambda value: _is_number(value, *TEMPERATURES),
     "abstain_below": lambda value: value is None or _is_number(value, 0, 1),
     "batch_size": lambda value: value is None or _is_whole(value, MAX_BATCH),
+    "weights": lambda value: value is None or is_origin(value),
 }

@@ -33,6 +33,16 @@ class WithoutMemory(TorchFunctionMode):
         return func(*args, **options)
 
 
+def without_memory(make: Callable[[], nn.Module]) -> nn.Module:
+    """Return a network whose layers are on the meta device. make: builds it."""
+    try:
+        with WithoutMemory():
+            return make()
+    except RuntimeError:  # some mix such a table with what has no values, as timm's mixed rotary embeddings do
+        with torch.device("meta"):
+            return make()
+
+
 def answer_shape(network: nn.Module, channels: int, size: int) -> tuple[int, ...]:
     """Shape of the network's answer to two images of channels x size x size, computed without a number.
 

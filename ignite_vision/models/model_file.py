@@ -23,8 +23,9 @@ from torch import nn
 
 from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.errors import DAMAGED, UserError
+from ignite_vision.models.families.family import NotInstalled
 from ignite_vision.models.header import check_header
-from ignite_vision.models.meta import WithoutMemory, answer_shape
+from ignite_vision.models.meta import answer_shape, without_memory
 from ignite_vision.models.named import build_architecture
 from ignite_vision.models.state import all_finite, plain_extra, tensors_and_extra, versioned, weights_hash
 from ignite_vision.system.files import replacing
@@ -120,10 +121,10 @@ def load_model(path: Path, header: Mapping[str, Any]) -> nn.Module:
     checked = check_header(header, path)
     make = functools.partial(build_architecture, checked.architecture, len(checked.classes), checked.preprocessing.crop)
     try:
-        with WithoutMemory():
-            network = make()
+        network = without_memory(make)
     except UserError as error:
-        code = error.code if checked.architecture.startswith("recipe:") else DAMAGED
+        of_reader = checked.architecture.startswith("recipe:") or isinstance(error, NotInstalled)
+        code = error.code if of_reader else DAMAGED
         raise UserError(error.what, path, error.next_step, code) from error
     check_shapes(path, network)
     _check_images(path, network, checked.preprocessing, len(checked.classes))

@@ -11,6 +11,8 @@ from PIL import Image
 
 from ignite_vision import Classifier, datasets
 from ignite_vision.data.images import read_image
+from ignite_vision.errors import UserError
+from ignite_vision.inference.answers import answers
 from tests.helpers.runs import train
 
 
@@ -212,3 +214,28 @@ def test_an_image_without_pixels_and_one_of_too_many_are_answers(classifier):
     empty, large = classifier.predict([Image.new("RGB", (0, 5)), Image.new("1", (20_000, 6_000))])
     assert empty.error == "cannot read image: it has no pixels"
     assert "more than 100,000,000 pixels" in large.error
+
+
+def test_a_model_that_overflows_is_an_error_for_the_image_alone(classifier):
+    def some(canvases):
+        found = classifier.probabilities(canvases)
+        found[1] = np.nan
+        return found
+
+    found = list(answers(classifier.photos[:3], classifier.canvas, some, batch=16, threads=1))
+    assert [answer.error for answer in found] == [None, "the model's answer is not a number", None]
+
+
+def test_an_error_stands_for_an_image_that_could_not_be_had(classifier):
+    gone = UserError("the download failed", "http://example.org/1.jpg")
+    found = list(classifier.predict([gone, classifier.photos[0], UserError("gone")]))
+    assert [(answer.path, answer.error) for answer in found] == [
+        ("http://example.org/1.jpg", "the download failed"),
+        (str(classifier.photos[0]), None),
+        (None, "gone"),
+    ]
+
+
+def test_a_name_with_a_nul_is_an_error_too(classifier):
+    (found,) = classifier.predict(["nul\0.jpg"])
+    assert found.error == "cannot read image: embedded null byte"

@@ -18,6 +18,7 @@ from ignite_vision.errors import UserError, did_you_mean
 from ignite_vision.models.families.family import Family, InputSpec
 from ignite_vision.models.weights import read_state_dict
 
+PREFIX = "torchvision"
 # Pixels per side below which a network has nothing left to pool, by the beginning of its name. All others are
 # enlarged to DEFAULT_MINIMUM, where the smaller that would do (SqueezeNet 21, ResNet 1) see almost nothing.
 MINIMUM = {"alexnet": 64, "inception": 75, "maxvit": 224, "vit": 224}
@@ -79,6 +80,17 @@ def weights_identity(name: str, weights: str) -> str:
     return Path(_published(name, weights).url).name
 
 
+def source(name: str, weights: str) -> str:
+    """Return the network and the full name of its weights, whatever DEFAULT means in this version."""
+    return f"{PREFIX}:{name} {_published(name, weights).name}"
+
+
+def parameters(name: str) -> int | None:
+    """Return what torchvision says of the weights that are the default; None if there are none."""
+    first = next(iter(zoo.get_model_weights(name)), None)
+    return int(first.meta["num_params"]) if first else None
+
+
 def licence(name: str, weights: str) -> str | None:
     """Return where the weights' licence is, for those that torchvision names one for."""
     found = _recognised(name, weights)
@@ -126,12 +138,14 @@ def _download(weights: Any) -> dict[str, torch.Tensor]:
 
 
 FAMILY = Family(
-    prefix="torchvision",
+    prefix=PREFIX,
     names=names,
     build=build,
     demands=demands,
     preprocessing=preprocessing,
     read_weights=read_weights,
     weights_identity=weights_identity,
+    source=source,
     licence=licence,
+    parameters=parameters,
 )
