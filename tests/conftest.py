@@ -109,7 +109,7 @@ def digits_run(tmp_path_factory) -> Path:
 
     out = tmp_path_factory.mktemp("digits") / "run"
     options = Options(out=out, data=tmp_path_factory.mktemp("none"), device="cpu", workers=0)
-    train_and_evaluate(prepare(load("digits"), {"epochs": "2"}, options, lambda line: None), lambda plan: None)
+    train_and_evaluate(prepare(load("digits"), {"epochs": "2"}, options, lambda line: None), lambda *_: None)
     return out
 
 

@@ -38,6 +38,8 @@ class Classifier:
     to be trusted, or None. batch_size: images of a forward pass.
     """
 
+    runtime = "torch"
+
     def __init__(self, network: nn.Module, header: dict[str, Any], precision: str, device: torch.device):
         checked = check_header(header, Path())
         self.header, self.precision, self.device = header, precision, device

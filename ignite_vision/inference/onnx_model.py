@@ -30,8 +30,10 @@ Ask = Callable[[np.ndarray], np.ndarray]
 class OnnxClassifier(Classifier):
     """What `Classifier.load` returns for a file of `export`: it answers alike, on the CPU, and resizes by itself.
 
-    precision: fp32, fp16 or int8. There is no `network`, and so no heat map. A canvas is a whole image.
+    precision: fp32, fp16 or int8. A canvas is a whole image. There are no heat maps: `network` has no place for them.
     """
+
+    runtime = "onnx"
 
     def __init__(self, header: dict[str, Any], ask: Ask, path: Path):
         checked = check_header(header, path)
@@ -39,7 +41,7 @@ class OnnxClassifier(Classifier):
         self.precision = precision_of(header)
         self.classes, self.preprocessing = list(checked.classes), checked.preprocessing
         self.temperature, self.abstain_below = checked.temperature, checked.abstain_below
-        self.canvas = Whole(self.preprocessing)
+        self.canvas, self.network = Whole(self.preprocessing), torch.nn.Flatten()
 
     def probabilities(self, canvases: torch.Tensor, sizes: Sequence[int] | None = None) -> np.ndarray:  # noqa: ARG002
         """(n,3,H,W) uint8, images of one size -> (n,C) float64, calibrated."""

@@ -37,7 +37,13 @@ def test_it_knows_classes_temperature_and_threshold(digits_run, digits_onnx):
     one, other = Classifier.load(digits_run), Classifier.load(digits_onnx)
     for name in ("classes", "temperature", "abstain_below", "preprocessing"):
         assert getattr(one, name) == getattr(other, name)
-    assert (other.precision, other.device.type, getattr(other, "network", None)) == ("fp32", "cpu", None)
+    assert (other.precision, other.device.type, other.runtime) == ("fp32", "cpu", "onnx")
+
+
+def test_it_has_no_heat_maps(digits_onnx):
+    from ignite_vision.inference.heat import heat_layer
+
+    assert heat_layer(Classifier.load(digits_onnx)) is None
 
 
 def test_logits_are_the_models_up_to_a_number_for_each_image(digits_run, digits_onnx, images):

@@ -57,10 +57,12 @@ def rows(models: tuple[Path, ...], sizes: list[int], precision: str | None, devi
 
     from ignite_vision.inference.classifier import Classifier
     from ignite_vision.inference.speed import speed
+    from ignite_vision.system.process import resume_garbage_collection, tune_processor
 
+    tune_processor()
+    resume_garbage_collection()
     for model in models:
         classifier = Classifier.load(model, precision=precision, device=device)
-        runtime = "torch" if getattr(classifier, "network", None) is not None else "onnx"
-        what = {"model": str(model), "runtime": runtime, "precision": classifier.precision}
+        what = {"model": str(model), "runtime": classifier.runtime, "precision": classifier.precision}
         for size in sizes:
             yield {**what, "device": classifier.device.type, **dataclasses.asdict(speed(classifier, size))}

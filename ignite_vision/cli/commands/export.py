@@ -46,7 +46,9 @@ def export(quantize: str | None, **options: Any) -> None:
     """
     from ignite_vision.inference.export import Request
     from ignite_vision.inference.export import export as write
+    from ignite_vision.system.process import resume_garbage_collection
 
+    resume_garbage_collection()
     done = write(Request(int8=quantize == "int8", **options))
     for line in report(done):
         click.echo(line)
