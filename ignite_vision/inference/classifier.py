@@ -70,7 +70,7 @@ class Classifier:
         if place.suffix.lower() == ".onnx":
             from ignite_vision.inference.onnx_model import load_onnx
 
-            return load_onnx(place)
+            return load_onnx(place, precision, device)
         header = read_header(place)
         checked = check_header(header, place)
         where = pick_device(device)

@@ -21,7 +21,7 @@ from ignite_vision.inference.onnx_file import OPSET, quiet, require_onnx, write_
 from ignite_vision.inference.onnx_model import session
 from ignite_vision.inference.portable import Half, Portable, exported
 from ignite_vision.inference.proof import Proof, prove
-from ignite_vision.inference.quantise import divide_logits, quantise
+from ignite_vision.inference.quantise import divide_logits, images_for, quantise
 from ignite_vision.inference.source import Source, open_source
 from ignite_vision.models.model_file import KEY, load_weights
 from ignite_vision.system.files import replacing
@@ -62,9 +62,10 @@ class Exported:
     notes: tuple[str, ...] = ()
 
 
-def export(request: Request) -> Exported:
+def export(request: Request, begin: Callable[[Path], None] = lambda _: None) -> Exported:
     """Write the file that is asked for, once it has proven itself; otherwise nothing.
 
+    begin: called with the temporary file's name before it is written, so that a signal can remove it.
     UserError: for what cannot be exported or written (exit 2), and for a file that does not answer as the model (exit
     3). OSError when the disk does not take it.
     """
@@ -73,7 +74,10 @@ def export(request: Request) -> Exported:
         require_onnx()
     source = open_source(request.model, request.data)
     out = destination(request, source)
+    if request.int8:
+        images_for(source)  # now, not after a minute
     with replacing(out, ".export") as temporary:
+        begin(temporary)
         proof, notes = WRITERS[request.format](request, source, temporary)
     return Exported(out, request.computes, proof, notes)
 
@@ -135,7 +139,7 @@ def _in_int8(source: Source, file: Path, around: list[str]) -> tuple[str, ...]:
     """Replace a file in fp32 by the same in int8, with a temperature of its own."""
     import onnx
 
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=file.parent) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         best = quantise(source, file, around, Path(scratch) / "model.onnx")
         model = onnx.load(str(best.path))
     divide_logits(model, best.temperature / source.classifier.temperature)

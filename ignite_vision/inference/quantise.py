@@ -45,16 +45,22 @@ def quantise(source: Source, whole: Path, around: list[str], out: Path) -> Quant
     whole: the same in fp32. around: names of its nodes that are not the network's, which stay as they are. UserError
     where the run's images cannot be had.
     """
-    train, val = source.images("train", CALIBRATED), source.images("val", CHOSEN)
-    if train is None or val is None:
-        hint = "Pass the run directory, and --data DIR where its images are now."
-        raise UserError(f"int8 is calibrated on the run's images: {source.why_not}", source.file, hint)
+    train, val = images_for(source)
     tried = [_tried(source, whole, around, out, method, train, val) for method in METHODS]
     best = min(tried, key=lambda candidate: candidate.loss)
     best.path.replace(out)
     for candidate in tried:
         candidate.path.unlink(missing_ok=True)
     return dataclasses.replace(best, path=out)
+
+
+def images_for(source: Source) -> tuple[Container, Container]:
+    """(training images, validation images). UserError where the run's images cannot be had."""
+    train, val = source.images("train", CALIBRATED), source.images("val", CHOSEN)
+    if train is None or val is None:
+        hint = "Pass the run directory, and --data DIR where its images are now."
+        raise UserError(f"int8 is calibrated on the run's images: {source.why_not}", source.file, hint)
+    return train, val
 
 
 def _tried(

@@ -144,9 +144,12 @@ class TestOfARun:
         assert found.probabilities == pytest.approx(wanted.probabilities, abs=1e-5)
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-    def test_a_kill_leaves_no_file_of_its_name(self, model, number):
-        command = [sys.executable, "-m", "ignite_vision", "export", str(model)]
+    def test_a_kill_leaves_no_file_of_its_name_and_a_signal_no_file_at_all(self, model, number):
+        command = [sys.executable, "-m", "ignite_vision", "export", str(model), "--format", "pt2"]
+        hidden = model.with_name(".model.pt2.export.tmp")
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            time.sleep(8)
+            while not hidden.exists() and process.poll() is None:  # written when all but the proof is done
+                time.sleep(0.001)
             process.send_signal(number)
-        assert not model.with_name("model.onnx").exists()
+        assert not model.with_name("model.pt2").exists()
+        assert hidden.exists() == (number == signal.SIGKILL)

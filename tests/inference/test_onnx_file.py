@@ -32,7 +32,7 @@ def test_the_checker_of_onnx_has_nothing_against_it(digits_onnx):
 def test_classes_licence_and_settings_are_in_it(digits_onnx, digits_run):
     found = {entry.key: entry.value for entry in onnx.load(str(digits_onnx)).metadata_props}
     header, ours = json.loads(found["ignite_vision"]), read_header(digits_run / "model.safetensors")
-    assert found["license"] == str((ours.get("weights") or {}).get("license"))
+    assert found["license"] == "unknown"  # of weights that nobody published
     for name in ("classes", "preprocessing", "temperature", "architecture", "weights_sha256"):
         assert header[name] == ours[name]
     assert header["export"] == {"precision": "fp32", "opset": 20, "trained_in": ours["precision"]}

@@ -59,6 +59,13 @@ def test_a_broken_image_is_an_answer_with_an_error(digits_onnx, images, tmp_path
     assert [answer.error is None for answer in answers] == [True, False, True]
 
 
+@pytest.mark.parametrize("options", [{"precision": "bf16"}, {"device": "cuda"}])
+def test_a_precision_or_device_that_it_has_not_is_refused(digits_onnx, options):
+    with pytest.raises(UserError, match="this ONNX file computes in fp32|run on the CPU") as failure:
+        Classifier.load(digits_onnx, **options)
+    assert failure.value.code == 2
+
+
 def test_it_is_not_evaluated(digits_onnx):
     with pytest.raises(UserError, match="an ONNX file is not evaluated"):
         Classifier.load(digits_onnx).evaluate(digits().train)
@@ -107,6 +114,7 @@ HOSTILE = {
     "another domain": lambda good, header: made(domain="evil", node="Run", header=header).SerializeToString(),
     "another shape out": lambda good, header: made(node="Identity", header=header).SerializeToString(),
     "weights elsewhere": lambda good, header: elsewhere(good).SerializeToString(),
+    "a graph within it": lambda good, header: within(good).SerializeToString(),
     "an opset that nobody has": lambda good, header: later(good).SerializeToString(),
 }
 
@@ -122,6 +130,12 @@ def elsewhere(good):
     tensor = model.graph.initializer[0]
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="../../etc/passwd")
+    return model
+
+
+def within(good):
+    model = onnx.ModelProto.FromString(good)
+    model.graph.node[0].attribute.add(name="body", type=onnx.AttributeProto.GRAPH).g.CopyFrom(made(domain="evil").graph)
     return model
 
 
@@ -148,5 +162,5 @@ def test_a_pipe_a_folder_and_nothing_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.onnx")
     (tmp_path / "folder.onnx").mkdir()
     for name in ("pipe.onnx", "folder.onnx", "nothing.onnx"):
-        with pytest.raises(UserError, match="cannot read the model"):
+        with pytest.raises(UserError, match="cannot read the model|no model.safetensors in this folder|no such"):
             Classifier.load(tmp_path / name)

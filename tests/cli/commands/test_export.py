@@ -25,7 +25,8 @@ def test_a_copy_has_no_numbers(tmp_path):
 
 
 def test_what_is_no_model_is_one_line(tmp_path):
-    done = command("export", tmp_path / "nothing")
+    (tmp_path / "model.safetensors").write_text("no model")
+    done = command("export", tmp_path / "model.safetensors")
     assert_one_error_line((done.returncode, done.stdout, done.stderr), "cannot read the model", code=3)
 
 
