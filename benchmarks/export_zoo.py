@@ -8,6 +8,7 @@ was found before stays until its model is measured again.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 import tempfile
@@ -66,8 +67,25 @@ def lively(name: str, plan: Preprocessing, images: list[torch.Tensor]) -> nn.Mod
     return network
 
 
-def row(name: str) -> str:
-    """Export one network, and compare its answers: a line of the table."""
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Of one network: pixels per side, interpolation, seconds of a processor, megabytes, and how its answers differ."""
+
+    size: int
+    interpolation: str
+    seconds: float
+    megabytes: float
+    difference: float
+    changed: int
+
+    def line(self, name: str) -> str:
+        """Return the line of the table."""
+        how = f"{self.size}, {self.interpolation} | {self.seconds:.0f} s | {self.megabytes:.1f}"
+        return f"| {name} | {how} | {self.difference:.1e} | {self.changed} of {len(SIZES)} |\n"
+
+
+def compared(name: str) -> Found:
+    """Export one network, and compare its answers with torch's."""
     generator = torch.Generator().manual_seed(0)
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in SIZES]
     plan = preprocessing_of(name)
@@ -80,12 +98,11 @@ def row(name: str) -> str:
         write_onnx(Portable(network, plan, 1.0), file, {})
         spent, ask = time.process_time() - begin, session(file)
         theirs = np.concatenate([ask(batch_of(image)) for image in images])
-        twice = ask(np.concatenate([batch_of(images[0])] * 3))
+        thrice = ask(np.concatenate([batch_of(images[0])] * 3))
         size = file.stat().st_size / 1e6
-    apart = max(np.abs(ours - theirs).max(), np.abs(twice - theirs[0]).max())
+    apart = max(np.abs(ours - theirs).max(), np.abs(thrice - theirs[0]).max())
     changed = int((ours.argmax(1) != theirs.argmax(1)).sum())
-    cells = (name, f"{plan.crop}, {plan.interpolation}", f"{spent:.0f} s", f"{size:.1f}", f"{apart:.1e}")
-    return f"| {' | '.join(cells)} | {changed} of {len(images)} |\n"
+    return Found(plan.crop, plan.interpolation, spent, size, float(apart), changed)
 
 
 def write(found: dict[str, str]) -> None:
@@ -103,7 +120,7 @@ def main() -> None:
     """Measure the models that are named, or all of NAMES, and write the page after each."""
     resume_garbage_collection()
     for name in sys.argv[1:] or NAMES:
-        line = row(name)
+        line = compared(name).line(name)
         print(line, end="", flush=True)
         write({name: line})
 
