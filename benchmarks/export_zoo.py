@@ -105,14 +105,14 @@ def compared(name: str) -> Found:
     return Found(plan.crop, plan.interpolation, spent, size, float(apart), changed)
 
 
-def write(found: dict[str, str]) -> None:
-    """Put rows into the page, by name, beside those that are there."""
+def write(name: str, line: str) -> None:
+    """Put a row into the page, in place of an older one of its name; rows stand in the order of their names."""
     text = PAGE.read_text(encoding="utf-8")
     before, after = text.split(BEGIN)[0], text.split(END, 1)[1]
-    there = dict(re.findall(r"^(\| (?!model)\S+ \|)(.* \|\n)", text.split(BEGIN)[1].split(END)[0], re.M))
-    rows = {name: "".join(line) for name, line in there.items()} | {f"| {n} |": line for n, line in found.items()}
+    table = text.split(BEGIN)[1].split(END)[0].removeprefix(HEAD)
+    lines = {row.split("|")[1].strip(): row for row in table.splitlines(keepends=True)} | {name: line}
     PAGE.write_text(
-        f"{before}{BEGIN}{HEAD}{''.join(rows[name] for name in sorted(rows))}{END}{after}", encoding="utf-8"
+        before + BEGIN + HEAD + "".join(lines[key] for key in sorted(lines)) + END + after, encoding="utf-8"
     )
 
 
@@ -122,7 +122,7 @@ def main() -> None:
     for name in sys.argv[1:] or NAMES:
         line = compared(name).line(name)
         print(line, end="", flush=True)
-        write({name: line})
+        write(name, line)
 
 
 if __name__ == "__main__":
