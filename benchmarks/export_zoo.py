@@ -9,7 +9,6 @@ was found before stays until its model is measured again.
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 import tempfile
 import time

@@ -79,6 +79,8 @@ def export(request: Request, begin: Callable[[Path], None] = lambda _: None) -> 
     with replacing(out, ".export") as temporary:
         begin(temporary)
         proof, notes = WRITERS[request.format](request, source, temporary)
+    if proof is not None and source.splits is None:
+        notes += (f"not on the run's own images: {source.why_not}",)
     return Exported(out, request.computes, proof, notes)
 
 

@@ -52,6 +52,7 @@ def export(quantize: str | None, **options: Any) -> None:
     from ignite_vision.system.process import resume_garbage_collection
 
     resume_garbage_collection()
+    say("exporting, which takes about a minute ...")
     done = write(Request(int8=quantize == "int8", **options), leave_nothing)
     for line in report(done):
         click.echo(line)
