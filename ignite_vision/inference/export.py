@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ignite_vision.errors import UserError
-from ignite_vision.inference.onnx_file import OPSET, quiet, require_onnx, write_onnx, write_proto
+from ignite_vision.inference.onnx_file import quiet, require_onnx, write_onnx, write_proto
 from ignite_vision.inference.onnx_model import session
 from ignite_vision.inference.portable import Half, Portable, exported
 from ignite_vision.inference.proof import Proof, prove
@@ -113,12 +113,12 @@ def destination(request: Request, source: Source) -> Path:
     return out
 
 
-def header_of(source: Source, computes: str, temperature: float | None = None) -> dict[str, Any]:
-    """Return the model's header as the file's own: JSON-plain. temperature: another than the model's."""
+def header_of(source: Source, computes: str, **changed: float | None) -> dict[str, Any]:
+    """Return the model's header as the file's own, JSON-plain. changed: fields that are others than the model's."""
     header = {name: value for name, value in source.classifier.header.items() if name not in LEFT_OUT}
-    header["export"] = {"precision": computes, "opset": OPSET, "trained_in": header["precision"]}
+    header["export"] = {"precision": computes, "trained_in": header["precision"]}
     header["precision"] = "fp16" if computes == "fp16" else "fp32"
-    return header if temperature is None else header | {"temperature": temperature}
+    return header | changed
 
 
 def portable(request: Request, source: Source) -> Portable:
@@ -145,7 +145,8 @@ def _in_int8(source: Source, file: Path, around: list[str]) -> tuple[str, ...]:
         best = quantise(source, file, around, Path(scratch) / "model.onnx")
         model = onnx.load(str(best.path))
     divide_logits(model, best.temperature / source.classifier.temperature)
-    write_proto(model, file, header_of(source, "int8", best.temperature))
+    own = {"temperature": best.temperature, "abstain_below": best.abstain_below}
+    write_proto(model, file, header_of(source, "int8", **own))
     return (f"int8 by {best.method}, temperature {best.temperature:.3g}; in fp32 {source.classifier.temperature:.3g}",)
 
 

@@ -24,6 +24,12 @@ def test_a_model_file_alone_has_no_images(digits_run, tmp_path):
     assert source.why_not == ALONE
 
 
+def test_what_is_exported_is_not_exported_again(tmp_path):
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(UserError, match="this is exported already"):
+        open_source(tmp_path / "model.onnx", None)
+
+
 def test_data_of_a_model_file_alone_are_refused(digits_run, tmp_path):
     with pytest.raises(UserError, match="--data needs the run directory"):
         open_source(digits_run / "model.safetensors", tmp_path)
