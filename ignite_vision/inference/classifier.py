@@ -40,6 +40,8 @@ class Classifier:
     to be trusted, or None. batch_size: images of a forward pass.
     """
 
+    runtime = "torch"
+
     def __init__(self, network: nn.Module, header: dict[str, Any], precision: str, device: torch.device):
         checked = check_header(header, Path())
         self.header, self.precision, self.device = header, precision, device
@@ -70,7 +72,7 @@ class Classifier:
         if place.suffix.lower() == ".onnx":
             from ignite_vision.inference.onnx_model import load_onnx
 
-            return load_onnx(place)
+            return load_onnx(place, precision, device)
         header = read_header(place)
         checked = check_header(header, place)
         where = pick_device(device)
