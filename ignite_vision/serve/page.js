@@ -176,11 +176,14 @@ function fit(canvas, picture) { // as large as the picture is drawn, whatever it
   new ResizeObserver(follow).observe(picture);
 }
 
-function tiles(grid) { // a pixel for each position: dark blue where nothing speaks, then red, then yellow
-  const size = grid.length, canvas = new OffscreenCanvas(grid[0].length, size), pen = canvas.getContext('2d');
+const COLD = [16, 20, 48, 0.6], WARM = [226, 76, 54, 0.5], HOT = [255, 206, 40, 0.55]; // red, green, blue, how opaque
+
+function tiles(grid) { // a pixel for each position
+  const canvas = element('canvas', { width: grid[0].length, height: grid.length }), pen = canvas.getContext('2d');
   grid.forEach((line, y) => line.forEach((value, x) => {
-    pen.fillStyle = 'rgb(' + [255 * Math.min(1, 0.1 + 1.6 * value), 210 * Math.max(0, 2 * value - 1), 90 * (1 - value)].join(' ')
-      + ' / ' + (0.45 + 0.2 * value) + ')';
+    const [from, to, part] = value < 0.5 ? [COLD, WARM, 2 * value] : [WARM, HOT, 2 * value - 1];
+    const [r, g, b, a] = from.map((number, i) => number + part * (to[i] - number));
+    pen.fillStyle = `rgb(${r} ${g} ${b} / ${a})`;
     pen.fillRect(x, y, 1, 1);
   }));
   return canvas;
@@ -191,7 +194,7 @@ function tiles(grid) { // a pixel for each position: dark blue where nothing spe
 function tell() {
   const left = state.begun - state.done, images = n => n + (n === 1 ? ' image' : ' images');
   $('#status').textContent = left ? 'Looking at ' + images(state.begun) + ', ' + left + ' to go …'
-    : state.begun ? images(state.done) + ' classified.' : '';
+    : state.begun ? images(state.done) + ' done.' : '';
   if (!left) state.begun = state.done = 0;
 }
 
