@@ -1,7 +1,7 @@
 """Take the pictures of the page: `python docs/pictures.py MODEL IMAGE...` (needs Chromium and Playwright).
 
-They go into docs/pictures. MODEL: a run directory or its model.safetensors. IMAGES: photographs, the most telling one first. Each picture is made
-of 128 colours and stays below 100 kB.
+They go into docs/pictures, each below 100 kB. MODEL: a run directory or its model.safetensors. IMAGES: photographs, the
+most telling one first.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def take(address: str, images: list[str]) -> None:
 def save(screenshot: bytes, path: Path) -> None:
     """Write a picture with few colours."""
     picture = Image.open(io.BytesIO(screenshot)).convert("RGB")
-    picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
