@@ -149,7 +149,7 @@ def speed(path: Path) -> None:
         for clients in CLIENTS:
             pairs, costs = [], []
             for _ in range(ROUNDS):
-                before, own = processor_seconds(pid), time.process_time()
+                own = time.process_time()
                 alone = bare(classifier, canvases[: min(16, clients)], SECONDS)
                 own_cost = (time.process_time() - own) / (alone * SECONDS)
                 before = processor_seconds(pid)
