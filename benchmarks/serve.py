@@ -195,27 +195,32 @@ def bomb(side: int = 6_000) -> bytes:
 
 
 def memory(path: Path) -> None:
-    """Anonymous memory of the server over many requests, bombs among them."""
+    """Anonymous memory of the server over many requests, bombs among them; after each 1,000, with nothing under way."""
     bodies = photos(EVERY - 2) + [bomb(), b"no image"]
     with server(path) as (port, pid):
-        todo, seen = iter(range(REQUESTS)), []
+        seen = []
+        for _ in range(REQUESTS // 1000):
+            send(port, bodies, 1000)
+            time.sleep(0.5)
+            seen.append(anonymous_memory(pid))
+    print(f"memory over {REQUESTS:,} requests, {REQUESTS // EVERY} of them bombs, MB after each 1,000:")
+    print("  " + ", ".join(f"{value:.0f}" for value in seen))
 
-        def client() -> None:
-            link = http.client.HTTPConnection("127.0.0.1", port)
-            for i in todo:
-                ask(link, bodies[i % len(bodies)])
-                if i % 1000 == 999:
-                    seen.append(anonymous_memory(pid))
 
-        threads = [threading.Thread(target=client) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        time.sleep(1)
-        seen.append(anonymous_memory(pid))
-    print(f"memory over {REQUESTS:,} requests, {REQUESTS // EVERY} of them bombs: {seen[0]:.0f} MB after 1,000,")
-    print(f"  then {min(seen):.0f}–{max(seen):.0f} MB, {seen[-1]:.0f} MB at the end")
+def send(port: int, bodies: list[bytes], n: int) -> None:
+    """Ask n times, from eight clients."""
+    todo = iter(range(n))
+
+    def client() -> None:
+        link = http.client.HTTPConnection("127.0.0.1", port)
+        for i in todo:
+            ask(link, bodies[i % len(bodies)])
+
+    threads = [threading.Thread(target=client) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 if __name__ == "__main__":
