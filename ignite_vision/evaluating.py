@@ -55,7 +55,7 @@ def evaluate_run(directory: RunDirectory, split: str, options: Options, say: Say
     classifier = classifier_of(directory, recipe, settings, options)
     subject = subject_of(directory, recipe, settings, split, options, say)
     directory.refuse_unwritable(subject.folder)
-    predictions = classifier.predict(subject.images, options.workers, say)
+    predictions = classifier.evaluate(subject.images, options.workers, say)
     header = classifier.header
     # evaluated alike by any number of processes
     same = not changed_environment(settings, classifier.device, classifier.precision, but=("processes",))
@@ -69,8 +69,8 @@ def evaluate_run(directory: RunDirectory, split: str, options: Options, say: Say
 def classifier_of(directory: RunDirectory, recipe: Recipe, settings: dict[str, Any], options: Options) -> Classifier:
     """Load the run's model; a network of a recipe's own, which no file can name, is built by the recipe."""
     network = models.build(recipe.model, len(settings["classes"])) if callable(recipe.model) else None
-    classifier = Classifier.load(directory.path, options.device, network)
-    if list(classifier.classes) != settings["classes"]:
+    classifier = Classifier.load(directory.path, device=options.device, network=network)
+    if classifier.classes != settings["classes"]:
         hint = "Restore it from a copy."
         raise UserError("model.safetensors has other classes than the run", directory.model, hint, code=DAMAGED)
     return classifier

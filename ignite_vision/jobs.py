@@ -12,18 +12,20 @@ from ignite_vision.data.integrity import unreadable
 from ignite_vision.data.splits import content_hash, fingerprint, sample_digests
 from ignite_vision.data.splits_csv import resized, write_csv
 from ignite_vision.errors import BAD_INPUT, DAMAGED, UserError
+from ignite_vision.evaluation.calibration import MIN_IMAGES, abstain_below, fit_temperature
 from ignite_vision.evaluation.metrics import metrics
 from ignite_vision.evaluation.predictions import Predictions, predict
 from ignite_vision.evaluation.tables import json_plain, write_results
 from ignite_vision.identity import fields_of
 from ignite_vision.loading.batches import eval_batch
-from ignite_vision.loading.plan import Plan, choose
+from ignite_vision.loading.plan import Plan, Rows, choose
 from ignite_vision.models.model_file import read_header, write_model
 from ignite_vision.models.state import versioned
 from ignite_vision.prepare import Prepared
 from ignite_vision.report.curves import write_curves
 from ignite_vision.system import distributed
 from ignite_vision.training import fit
+from ignite_vision.training.budget import as_planned, within_budget
 from ignite_vision.training.engines import make_evaluator
 from ignite_vision.training.history import History
 from ignite_vision.training.run import Run, build
@@ -51,10 +53,11 @@ class Before:
     exact: bool = True
 
 
-def train_and_evaluate(prepared: Prepared, announce: Callable[[Plan], None]) -> Outcome:
+def train_and_evaluate(prepared: Prepared, announce: Callable[[Prepared, Plan], None]) -> Outcome:
     """Train to the end and evaluate the best epoch on the test split. announce: called before anything is computed."""
     with prepared.directory.claimed(prepared.say):
         agree_on_data(prepared)
+        prepared = as_planned(prepared)
         before = distributed.from_first(lambda: take_up(prepared))
         if before.outcome is not None:
             return before.outcome
@@ -63,8 +66,9 @@ def train_and_evaluate(prepared: Prepared, announce: Callable[[Plan], None]) -> 
         plan = choose(prepared)
         if before.new:
             write_settings(prepared, plan)
-        announce(plan)
-        run = build(prepared, plan)
+        announce(prepared, plan)
+        rows = Rows(prepared, plan)
+        run = build(within_budget(prepared, plan, rows), plan, rows)
         run.history.exact = before.exact
         fit(run)
         return finish(run)
@@ -163,11 +167,11 @@ def finish(run: Run) -> Outcome:
     """Publish the best epoch's weights and evaluate them on the test split, the only time that it is looked at."""
     state = versioned(run.model, {**run.model.state_dict(), **run.best.weights, **run.best.extra})
     run.model.load_state_dict(state)
-    header = model_header(run)
+    header = {**model_header(run), **calibrate(run)}
     if distributed.is_first():  # first without results: a test image that cannot be read does not cost the model
         header["weights_sha256"] = write_model(run.directory.model, state, header)
         write_curves(run.history.rows, run.directory.curves, run.loaded.name)
-    predictions = predict_test(run)
+    predictions = dataclasses.replace(predict_test(run), temperature=header["temperature"])
     numbers = {**metrics(predictions, "test"), "exact": run.exact, **what_of(header)}
     if distributed.is_first():
         tested = {name: value for name, value in numbers.items() if name != "per_class"}
@@ -175,6 +179,17 @@ def finish(run: Run) -> Outcome:
         write_results(predictions, numbers, run.directory.path)
     last = run.history.rows[-1]
     return Outcome(numbers, last.epoch, last.stopped)
+
+
+def calibrate(run: Run) -> dict[str, Any]:
+    """Fit on validation images what makes probabilities mean something: fields of the header."""
+    predictions = predict_split(run, "val")
+    if len(predictions.targets) < MIN_IMAGES:
+        few = f"only {len(predictions.targets)} validation images"
+        run.say(f"note: {few}, where {MIN_IMAGES} are needed: the probabilities are not calibrated")
+    temperature = fit_temperature(predictions.logits, predictions.targets)
+    sure = dataclasses.replace(predictions, temperature=temperature).probabilities
+    return {"temperature": temperature, "abstain_below": abstain_below(sure, predictions.targets)}
 
 
 def predict_split(run: Run, split: str) -> Predictions:
@@ -209,7 +224,6 @@ def model_header(run: Run) -> dict[str, Any]:
         "metrics": json_plain(
             {"split": "val", "loss": best.val_loss, "accuracy": best.val_accuracy, "exact": run.exact}
         ),
-        "temperature": 1.0,
         "epoch": best.epoch,
         "epochs": run.history.rows[-1].epoch,
     }

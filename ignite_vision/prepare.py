@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,10 @@ class Options:
     keep_checkpoints: int = 2
     deterministic: bool = False
     verify_data: bool = False
+    budget: float | None = None
+    """Seconds for everything, with the evaluation; as many epochs are planned as fit."""
+    began: float = dataclasses.field(default_factory=time.monotonic, compare=False)
+    """When the command began: time.monotonic()."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,9 +197,13 @@ def reading_for(device: torch.device, workers: int | None, threads: bool, say: S
     instead of 27).
     """
     if workers is None:
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = 0 if device.type == "cpu" and threads else min(processors, MOST_WORKERS)
+        workers = 0 if device.type == "cpu" and threads else min(processors(), MOST_WORKERS)
     return Reading(device, workers, once(say))
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def once(say: Say) -> Say:

@@ -20,6 +20,9 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 CACHES = ("auto", "features", "resident", "pixels", "none")
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "loss")
 SCHEDULES = ("cosine",)
+HEADS = ("optimizer", "logistic", "auto")
+OF_THE_OPTIMIZER = ("optimizer", "lr", "schedule", "accumulate")
+NOT_LOGISTIC = ("augment", "views", "loss", *OF_THE_OPTIMIZER)
 UNUSABLE = {  # optimizers of torch.optim that a training step here cannot serve, and why
     "LBFGS": "it calls a closure to compute the loss several times in a step, and a step here computes it once",
     "SparseAdam": "it needs sparse gradients, and those of image models are dense",
@@ -49,6 +52,10 @@ class Recipe:
     """A torchvision weights name ("DEFAULT"), a path to a state dict, or None for random ones."""
     trainable: str = "all"
     """"all", "head", or the name prefix of the first trainable child ("layer4"); the rest is frozen."""
+    head: str = "optimizer"
+    """How a linear head on a frozen network is trained: by the optimizer; logistic: by logistic regression on
+    standardised features, an epoch for each strength of weight decay, from strong to weak; auto: so where it is
+    possible, else by the optimizer."""
     preprocessing: Preprocessing | None = None
     """None: that of the weights, else the data's size, mapped to [-1, 1]."""
     image_size: int | None = None
@@ -103,6 +110,7 @@ class Recipe:
         self._refuse_numbers()
         self._refuse_names()
         self._refuse_functions()
+        self._refuse_ignored()
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -126,7 +134,7 @@ class Recipe:
             value = getattr(self, name)
             if not (isinstance(value, str) or (value is None and _is_optional(name))):
                 raise UserError(f"{name} must be a name, not {value!r}")
-        for name, choices in (("precision", PRECISIONS), ("cache", CACHES), ("score", SCORES)):
+        for name, choices in (("precision", PRECISIONS), ("cache", CACHES), ("score", SCORES), ("head", HEADS)):
             _one_of(name, getattr(self, name), choices)
         if isinstance(self.schedule, str):
             _one_of("schedule", self.schedule, SCHEDULES)
@@ -151,6 +159,26 @@ class Recipe:
         if isinstance(self.model, nn.Module):  # it is callable, but with images
             raise UserError("model is a network", next_step="Give a function num_classes -> nn.Module that makes it.")
         _refuse_class("loss", self.loss)
+
+    def _refuse_ignored(self) -> None:
+        """UserError for what logistic regression would not heed."""
+        if self.head != "logistic":
+            return
+        if self.trainable != "head":
+            what = f"head='logistic' trains nothing but the head, and trainable is '{self.trainable}'"
+            raise UserError(what, next_step="Use trainable='head', or head='optimizer'.")
+        if self.cache not in ("auto", "features"):
+            what = f"head='logistic' needs cached features, and cache is '{self.cache}'"
+            raise UserError(what, next_step="Use cache='auto', or head='optimizer'.")
+        for name in NOT_LOGISTIC:
+            if is_changed(self, name):
+                what = f"{name} has no effect on a head that is trained by logistic regression"
+                raise UserError(what, next_step=f"Leave {name} out, or use head='optimizer' or head='auto'.")
+
+
+def is_changed(recipe: Recipe, name: str) -> bool:
+    """Whether a field has another value than its default."""
+    return bool(getattr(recipe, name) != Recipe.__dataclass_fields__[name].default)
 
 
 def _is_optional(name: str) -> bool:
@@ -231,7 +259,10 @@ def refuse_unusable(optimizer: type) -> None:
 
 
 def override(recipe: Recipe, settings: dict[str, str]) -> Recipe:
-    """Derive a recipe: field -> text as typed in `--set FIELD=VALUE`, read as the field's type."""
+    """Derive a recipe: field -> text as typed in `--set FIELD=VALUE`, read as the field's type.
+
+    Whoever sets something of the optimizer's wants to train by it where the recipe leaves that open (head="auto").
+    """
     fields = {field.name: str(field.type) for field in dataclasses.fields(Recipe)}
     changes = {}
     for name, text in settings.items():
@@ -239,6 +270,8 @@ def override(recipe: Recipe, settings: dict[str, str]) -> Recipe:
             hint = did_you_mean(name, fields) or f"Fields are {', '.join(fields)}."
             raise UserError(f"no field '{name}' in Recipe", next_step=hint)
         changes[name] = _parse(name, fields[name], text)
+    if recipe.head == "auto" and "head" not in changes and changes.keys() & set(OF_THE_OPTIMIZER):
+        changes["head"] = "optimizer"
     return dataclasses.replace(recipe, **changes)
 
 

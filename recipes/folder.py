@@ -28,6 +28,7 @@ recipe = Recipe(
     model="mobilenet_v2",
     weights="DEFAULT",
     trainable="head",
+    head="auto",  # logistic regression; what follows is for networks and fields that rule it out
     optimizer=adamw,
     lr=3e-3,
     schedule="cosine",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +18,37 @@ if TYPE_CHECKING:
 NPROC = "Number of processes on this machine, one per GPU."
 KEEP = "Number of newest checkpoints to keep."
 EVERY = "Save every N iterations.  [default: as often as costs 1 % of the time]"
+TIME = "Plan as many epochs as fit into this time with the evaluation, at most the recipe's: 90s, 10m, 1h30m."
 SET = "Set a field of the recipe (`ignite-vision show RECIPE` lists them); repeatable."
-CHOICES = ("data", "out", "device", "workers", "checkpoint_every", "keep_checkpoints", "verify_data", "deterministic")
+CHOICES = (
+    "data",
+    "out",
+    "device",
+    "workers",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "verify_data",
+    "deterministic",
+    "budget",
+)
 PATH = click.Path(path_type=Path)
+
+
+class Duration(click.ParamType):
+    """A time as people write it, in seconds."""
+
+    name = "duration"
+    pattern = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds of `90`, `90s`, `10m` or `1h30m`. BadParameter for anything else, and for nothing."""
+        found = self.pattern.fullmatch(str(value).strip().lower()) if str(value).isascii() else None
+        hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
+        total = 3600 * hours + 60 * minutes + seconds
+        if not 0 < total < 1e8:
+            self.fail(f"'{value}' is no time; write 90s, 10m or 1h30m.", param, ctx)
+        return total
+
 
 device = click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 workers = click.option("--workers", type=click.IntRange(0), metavar="N", help="Number of processes that decode images.")
@@ -52,6 +82,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--epochs", type=click.IntRange(1), metavar="N", help="Number of passes over the training images."
             ),
+            click.option("--time", "budget", type=Duration(), metavar="TIME", help=TIME),
             click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images per optimizer step."),
             device,
             workers,
@@ -66,9 +97,10 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def options_of(**values: Any) -> Options:
     """The options of a command as `prepare` takes them."""
+    began = time.monotonic()  # before torch is imported, which takes seconds
     from ignite_vision.prepare import Options
 
-    return Options(**values)
+    return Options(**values, began=began)
 
 
 def overrides_of(settings: tuple[str, ...], flags: dict[str, Any]) -> dict[str, str]:

@@ -17,6 +17,8 @@ from ignite_vision.models.licences import concern
 from ignite_vision.prepare import Prepared
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
+from ignite_vision.training.logistic import FOLDS
+from ignite_vision.training.strengths import is_judged_by_folds
 
 
 def summary(prepared: Prepared, plan: Plan) -> list[str]:
@@ -28,7 +30,7 @@ def summary(prepared: Prepared, plan: Plan) -> list[str]:
     data_name = str(prepared.data) if prepared.data.exists() else prepared.data.name
     mean, std = (" ".join(f"{v:.3g}" for v in values) for values in (preprocessing.mean, preprocessing.std))
     colour = "RGB" if preprocessing.channels == 3 else "grey"
-    n = len(splits.train)
+    epochs = at_most(prepared) + counted(recipe.epochs, "epoch")
     return [
         f"data       {data_name}: {sizes} images, {len(splits.classes)} classes ({class_list(splits.classes)})",
         f"model      {model_name(prepared)}, {weights}: {trainable:,} trainable parameters, {frozen:,} frozen",
@@ -36,11 +38,37 @@ def summary(prepared: Prepared, plan: Plan) -> list[str]:
         f"images     {colour} {preprocessing.crop}x{preprocessing.crop}, short side resized to {preprocessing.resize}"
         f" ({preprocessing.interpolation}), mean {mean}, std {std}",
         f"cache      {plan.kind}: {plan.reason}",
-        f"training   {counted(recipe.epochs, 'epoch')} of {counted(batches_per_epoch(recipe, n), 'batch')}"
-        f" of {train_batch(recipe, n)}"
-        f", {prepared.precision} on {prepared.device}" + shares(prepared) + clamped(prepared),
+        *head(prepared, plan),
+        f"training   {epochs} of {batches(prepared, plan)}, {prepared.precision} on {prepared.device}"
+        + shares(prepared)
+        + clamped(prepared),
         f"run        {prepared.directory}",
     ]
+
+
+def batches(prepared: Prepared, plan: Plan) -> str:
+    """`13 batches of 64`; logistic regression has all images in one."""
+    recipe, n = prepared.recipe, len(prepared.splits.train)
+    if plan.head == "logistic":
+        return f"1 batch of {n}"
+    return f"{counted(batches_per_epoch(recipe, n), 'batch')} of {train_batch(recipe, n)}"
+
+
+def head(prepared: Prepared, plan: Plan) -> Iterator[str]:
+    """Yield how the head is trained, where the recipe leaves it to logistic regression."""
+    if plan.not_logistic:
+        yield f"head       trained by the optimizer, not by logistic regression: {plan.not_logistic}"
+    if plan.head == "logistic":
+        score, n = prepared.recipe.score, len(prepared.splits.val)
+        by = f"by {score} on val"
+        if is_judged_by_folds(prepared):
+            by = f"by {score} in {FOLDS}-fold cross-validation over train and val, since {n} val images are few"
+        yield f"head       logistic regression; each epoch is a weaker strength of weight decay; the best {by}"
+
+
+def at_most(prepared: Prepared) -> str:
+    """Say that the number of epochs is not planned yet."""
+    return "at most " if prepared.options.budget is not None else ""
 
 
 def where_from(prepared: Prepared) -> Iterator[str]:

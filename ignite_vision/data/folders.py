@@ -191,6 +191,34 @@ def class_files(root: Path, folder: Path, passed: PassedOver) -> list[bytes]:
     return sorted(below + path[len(start) :] for path in _walk(start, passed))
 
 
+def images_below(folder: Path) -> Iterator[Path | UserError]:
+    """Yield all image files in a folder and deeper, in bytewise order of their paths, as the walk goes on.
+
+    As class folders are read: hidden names and run directories are passed over, links to folders are not followed. An
+    error stands for a folder that cannot be read.
+    """
+    todo = [os.fsencode(folder) + b"/"]
+    while todo:  # no recursion: folders may lie deeper than Python calls
+        path = todo.pop()
+        if not path.endswith(b"/"):
+            yield Path(_text(path))
+            continue
+        try:
+            below = [path + _name_in_order(entry) for entry in _scan(path) if _may_hold_images(entry)]
+            todo += sorted(below, reverse=True)
+        except UserError as error:
+            yield error
+
+
+def _name_in_order(entry: os.DirEntry[bytes]) -> bytes:
+    """A folder's with its slash: whole paths are in order then."""
+    return entry.name + b"/" * entry.is_dir(follow_symlinks=False)
+
+
+def _may_hold_images(entry: os.DirEntry[bytes]) -> bool:
+    return not _is_run(entry.path) if entry.is_dir(follow_symlinks=False) else _is_image(entry)
+
+
 def class_folders(root: Path) -> list[bytes]:
     """Names of the folders in root that may be classes, sorted. Links to root or above it are left out, and runs."""
     real = os.path.realpath(os.fsencode(root))

@@ -66,8 +66,8 @@ def read_image(path: Path | str) -> torch.Tensor:
         data = bytearray(status.st_size)
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             del data[file.readinto(data) :]
-    except OSError as error:
-        raise UserError(f"cannot read image: {error.strerror}", path, NEXT_STEP) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UserError(f"cannot read image: {getattr(error, 'strerror', error)}", path, NEXT_STEP) from error
     return decode(data, str(path))
 
 
@@ -78,6 +78,17 @@ def decode(data: bytes | bytearray, name: str) -> torch.Tensor:
             return _in_turn(pixels, decode_jpeg, data)
         image = _open(data)
         return _in_turn(image.width * image.height, _decode_any, image)
+    except DAMAGE as error:
+        raise UserError(f"cannot read image: {_reason(error)}", name, NEXT_STEP) from error
+
+
+def pixels_of(data: bytes | bytearray, name: str) -> int:
+    """Pixels that a file's header claims: 30 us, however large. UserError as `decode` has it, names the file."""
+    try:
+        if 0 < (pixels := plain_size(data)) <= MAX_PIXELS:
+            return pixels
+        image = _open(data)
+        return image.width * image.height
     except DAMAGE as error:
         raise UserError(f"cannot read image: {_reason(error)}", name, NEXT_STEP) from error
 
@@ -112,10 +123,16 @@ def _trim_heap() -> None:
 def _open(data: bytes | bytearray) -> Image.Image:
     """Read the header alone (30 us), and refuse what would not fit into memory."""
     image = Image.open(io.BytesIO(data), formats=FORMATS)
+    _refuse_size(image)
+    return image
+
+
+def _refuse_size(image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width}x{height} is more than {MAX_PIXELS:,} pixels")
-    return image
+    if not width * height:
+        raise ValueError("it has no pixels")
 
 
 def _decode_any(image: Image.Image) -> torch.Tensor:
@@ -123,6 +140,22 @@ def _decode_any(image: Image.Image) -> torch.Tensor:
 
     torchvision's PNG decoder is no faster, and one damaged byte ends the process (segmentation fault, 0.29.2).
     """
+    try:
+        return _upright(image)
+    finally:
+        image.close()  # its memory, not just the file: a large one is copied next
+
+
+def from_pillow(image: Image.Image) -> torch.Tensor:
+    """Return (3,H,W) uint8 RGB of a Pillow image, as `read_image` makes it of the file. UserError if it is damaged."""
+    try:
+        _refuse_size(image)
+        return _upright(image)
+    except DAMAGE as error:
+        raise UserError(f"cannot read image: {_reason(error)}", next_step=NEXT_STEP) from error
+
+
+def _upright(image: Image.Image) -> torch.Tensor:
     image.load()
     orientation, (width, height) = _orientation(image), image.size
     upright = np.empty((width, height, 3) if orientation in LYING else (height, width, 3), dtype=np.uint8)
@@ -130,7 +163,6 @@ def _decode_any(image: Image.Image) -> torch.Tensor:
     limits = _limits(image) if image.mode.startswith(("I", "F")) else (0.0, 255.0)
     for top, strip in _strips(image):
         stored[top : top + strip.height] = np.asarray(_to_rgb(strip, *limits))
-    image.close()  # its memory, not just the file: a large one is copied next
     return torch.from_numpy(upright).permute(2, 0, 1)
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ignite_vision.errors import UserError
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+LONGEST = 8  # times the short side: what of a longer image is outside of this is not even resized
 LUMA = (299, 587, 114)  # thousandths of red, green and blue (ITU-R BT.601)
 
 
@@ -99,8 +100,7 @@ def resized(image: torch.Tensor, short: int, interpolation: str) -> torch.Tensor
     other pixels, by one, where there is neither AVX2 nor ARM64.
     """
     height, width = image.shape[-2:]
-    long = int(short * max(height, width) / min(height, width))  # torchvision's rule: down
-    size = (long, short) if height > width else (short, long)
+    size = resized_size(height, width, short)
     batch = image.reshape(-1, *image.shape[-3:])
     if len(batch) == 1 and batch.is_contiguous(memory_format=torch.channels_last):
         # of one image torch cannot tell its layout by itself, and would copy the result into planes: 1.4 times the time
@@ -112,18 +112,40 @@ def resized(image: torch.Tensor, short: int, interpolation: str) -> torch.Tensor
     return out.reshape(*image.shape[:-2], *size)
 
 
+def resized_size(height: int, width: int, short: int) -> tuple[int, int]:
+    """(height, width) in pixels once the short side has `short`: torchvision's rule, which rounds the long one down."""
+    long = int(short * max(height, width) / min(height, width))
+    return (long, short) if height > width else (short, long)
+
+
 def _margin(side: int, size: int) -> int:
     """Pixels before the centre, with torchvision's rounding."""
     return round((side - size) / 2)
 
 
-def _middle(image: torch.Tensor, most: int = 8) -> torch.Tensor:
+def window(height: int, width: int, preprocessing: Preprocessing) -> tuple[float, float, float, float]:
+    """(top, left, height, width) of the square that the model sees, in pixels of an image of this size.
+
+    Above and left of it is as much of the image that is not seen as below and right, give or take a pixel.
+    """
+    cut = [max(0, side - LONGEST * min(height, width)) // 2 for side in (height, width)]
+    seen = [side - 2 * gone for side, gone in zip((height, width), cut, strict=True)]
+    size = resized_size(seen[0], seen[1], preprocessing.resize)
+    scale = [side / pixels for side, pixels in zip(seen, size, strict=True)]
+    top, left = (
+        gone + _margin(pixels, preprocessing.crop) * factor
+        for gone, pixels, factor in zip(cut, size, scale, strict=True)
+    )
+    return top, left, preprocessing.crop * scale[0], preprocessing.crop * scale[1]
+
+
+def _middle(image: torch.Tensor) -> torch.Tensor:
     """Cut the long side to at most 8 times the short one: a 60000x1 image would grow to gigabytes otherwise.
 
     Only the centre square survives anyway; an even number of pixels goes, so that the centre stays where it is.
     """
     height, width = image.shape[-2:]
-    longest = most * min(height, width)
+    longest = LONGEST * min(height, width)
     if max(height, width) <= longest:
         return image
     cut = (max(height, width) - longest) // 2

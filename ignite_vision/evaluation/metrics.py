@@ -26,6 +26,7 @@ def metrics(predictions: Predictions, split: str) -> dict[str, Any]:
         "split": split,
         "n": len(targets),
         **loss_and_accuracy(predictions.logits, predictions.targets),
+        "calibrated_loss": calibrated_loss(predictions),
         "balanced_accuracy": float(recall[present].mean()),
         "macro_f1": float(f1[present].mean()),
     }
@@ -38,6 +39,11 @@ def metrics(predictions: Predictions, split: str) -> dict[str, Any]:
         for name, count, p, r, f in rows
     }
     return numbers
+
+
+def calibrated_loss(predictions: Predictions) -> float:
+    """Mean cross entropy in nats of the probabilities that are shown: of the logits divided by the temperature."""
+    return loss_and_accuracy(predictions.logits.double() / predictions.temperature, predictions.targets)["loss"]
 
 
 def top_k_accuracy(predictions: Predictions, k: int) -> float:

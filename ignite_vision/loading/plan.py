@@ -11,7 +11,9 @@ from ignite_vision.loading.cache import has_room
 from ignite_vision.loading.features import RESIDENT_SHARE, Features
 from ignite_vision.loading.loaders import Loader, eval_loader
 from ignite_vision.loading.sources import Decoded, Source, pixel_source
+from ignite_vision.models.head import not_linear
 from ignite_vision.prepare import Prepared
+from ignite_vision.recipe import is_changed
 from ignite_vision.system import distributed
 from ignite_vision.system.memory import free_memory
 
@@ -25,27 +27,44 @@ class Plan:
     kind: str
     reason: str
     on_disk: bool = False
+    head: str = "optimizer"
+    """What trains a head: the recipe's optimizer, or logistic regression."""
+    not_logistic: str = ""
+    """Why it is not logistic regression, where the recipe would have that if possible."""
 
 
 def choose(prepared: Prepared) -> Plan:
     """Choose by recipe, memory and disk; process 0 does, for all. Computes no row but a sample.
 
-    UserError when the recipe insists on features and they are not possible.
+    UserError when the recipe insists on features, or on logistic regression of them, and they are not possible.
     """
     return distributed.from_first(lambda: _choose(prepared))
 
 
 def _choose(prepared: Prepared) -> Plan:
-    cache = prepared.recipe.cache
-    if cache in ("auto", "features"):
-        features = Features(prepared)
-        obstacle = features.obstacle()
-        if obstacle is None:
-            reason = f"all but the head is frozen; {features.views('train')} view(s) of each training image"
-            return Plan("features", reason, on_disk=True)
-        if cache == "features":
-            raise UserError(f"features cannot be cached: {obstacle}", next_step="Use --set cache=auto.")
-    return _pixels(prepared)
+    cache, features = prepared.recipe.cache, Features(prepared)
+    obstacle = features.obstacle() if cache in ("auto", "features") else f"cache is '{cache}'"
+    if obstacle is not None and cache == "features":
+        raise UserError(f"features cannot be cached: {obstacle}", next_step="Use --set cache=auto.")
+    if obstacle is not None:
+        return _with_head(prepared, _pixels(prepared), obstacle)
+    reason = f"all but the head is frozen; {features.views('train')} view(s) of each training image"
+    return _with_head(prepared, Plan("features", reason, on_disk=True), None)
+
+
+def _with_head(prepared: Prepared, plan: Plan, obstacle: str | None) -> Plan:
+    """The plan with what trains the head. obstacle: to features. UserError where the recipe insists."""
+    recipe = prepared.recipe
+    if recipe.head == "optimizer":
+        return plan
+    others = [name for name in ("augment", "loss") if is_changed(recipe, name)]
+    obstacle = obstacle or (f"the recipe has {others[0]}" if others else not_linear(prepared.model))
+    if obstacle is None:
+        return dataclasses.replace(plan, head="logistic")
+    if recipe.head == "logistic":
+        what = f"this head cannot be trained by logistic regression: {obstacle}"
+        raise UserError(what, next_step="Use --set head=optimizer.")
+    return dataclasses.replace(plan, not_logistic=obstacle)
 
 
 def _pixels(prepared: Prepared) -> Plan:

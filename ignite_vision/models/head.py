@@ -87,6 +87,21 @@ def count_parameters(network: nn.Module) -> tuple[int, int]:
     return trainable, sum(p.numel() for p in network.parameters()) - trainable
 
 
+def not_linear(model: nn.Module) -> str | None:
+    """Say why what follows a frozen network is no linear layer with a bias, alone; None if it is."""
+    layers = [
+        layer for layer in split_at_head(model)[1] if not isinstance(layer, nn.Dropout)
+    ]  # which does nothing to a trained head
+    head = find_head(model)[1]
+    if not isinstance(head, nn.Linear):
+        return f"the head is a {type(head).__name__}, not a Linear layer"
+    if head.bias is None:
+        return "the head has no bias"
+    if len(layers) != 2:  # the head, and the Flatten of the part
+        return f"a {type(layers[1]).__name__} follows the head"
+    return None
+
+
 def split_at_head(model: nn.Module) -> tuple[nn.Module, nn.Sequential]:
     """(first layer that is not cached, the part of the model from there on).
 

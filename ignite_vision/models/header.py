@@ -25,6 +25,7 @@ MAX_MEAN, STDS = 1e6, (1e-6, 1e6)  # of values in [0, 1]; beyond, float32 ends i
 class Header:
     """A checked header. precision: of the run's own results. temperature: divides the logits before softmax.
 
+    abstain_below: the confidence below which an answer is not to be trusted; None where there is no such number.
     batch_size: images per forward pass in which the run was evaluated; None where an older version did not say.
     """
 
@@ -33,6 +34,7 @@ class Header:
     preprocessing: Preprocessing
     precision: str
     temperature: float
+    abstain_below: float | None
     batch_size: int | None
 
 
@@ -57,6 +59,7 @@ def check_header(header: Mapping[str, Any], path: Path) -> Header:
         preprocessing=preprocessing,
         precision=header["precision"],
         temperature=float(header["temperature"]),
+        abstain_below=header.get("abstain_below"),
         batch_size=header.get("batch_size"),
     )
 
@@ -113,6 +116,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "preprocessing": _is_preprocessing,
     "precision": lambda value: _is_text(value) and value in PRECISIONS,
     "temperature": lambda value: _is_number(value, *TEMPERATURES),
+    "abstain_below": lambda value: value is None or _is_number(value, 0, 1),
     "batch_size": lambda value: value is None or _is_whole(value, MAX_BATCH),
     "weights": lambda value: value is None or is_origin(value),
 }

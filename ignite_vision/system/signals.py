@@ -46,8 +46,10 @@ def watched() -> list[int]:
     return [n for n in numbers if signal.Signals(n).name != "SIGHUP" or signal.getsignal(n) != signal.SIG_IGN]
 
 
-def leave_on_signals() -> None:
+def leave_on_signals(hint: str = f"{AGAIN}.", clean: Callable[[], None] = lambda: None) -> None:
     """Have a signal end the command wherever it is. Process 1 of a container would ignore SIGTERM otherwise.
+
+    hint: the sentence after the one that says so. clean: called before; it must not raise or wait.
 
     No exception does it: one raised while modules are imported, or in a callback of Python's own, is swallowed there.
     """
@@ -57,7 +59,8 @@ def leave_on_signals() -> None:
         # not a worker that has just been forked, nor another of torchrun's processes
         if os.getpid() == main and os.environ.get("RANK", "0") == "0":
             with contextlib.suppress(OSError):  # stderr is full, or its reader is gone
-                os.write(2, f"{stopped_by(number)}. {AGAIN}.\n".encode())
+                os.write(2, f"{stopped_by(number)}. {hint}".rstrip().encode() + b"\n")
+            clean()
         leave_now(code_of(number))
 
     for number in watched():

@@ -9,6 +9,7 @@ from ignite.engine import Events
 from ignite_vision.training.handlers import (
     count_training,
     evaluate_each_epoch,
+    judge_strength,
     keep_best,
     log_tensorboard,
     record_history,
@@ -33,6 +34,7 @@ def fit(run: Run) -> None:
     flag = stop_flag(run)
     meters = count_training(run)
     validation = evaluate_each_epoch(run, flag)
+    judge_strength(run, validation)
     schedule_lr(run, validation)
     keep_best(run, validation)
     stop_early(run, validation)

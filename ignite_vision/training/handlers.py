@@ -23,7 +23,7 @@ from ignite_vision.training.engines import not_finite
 from ignite_vision.training.history import EpochRow
 from ignite_vision.training.meters import Meters
 from ignite_vision.training.run import Run
-from ignite_vision.training.scores import SCORES, rank
+from ignite_vision.training.scores import SCORES, loss_and_accuracy, rank
 from ignite_vision.training.tensorboard import Scalars
 
 
@@ -74,10 +74,27 @@ def evaluate_each_epoch(run: Run, flag: StopFlag) -> Validation:
     return validation
 
 
+def judge_strength(run: Run, validation: Validation) -> None:
+    """Record the strength of logistic regression, and judge it by cross-validation where validation images are few."""
+    if run.plan.head != "logistic":
+        return
+    solver: Any = run.optimizer
+
+    @run.trainer.on(Events.EPOCH_COMPLETED)
+    def judge() -> None:
+        run.history.record("strength", solver.strength, show=True)
+        if solver.few:
+            logits, targets = solver.held_out()
+            loss, score = loss_and_accuracy(logits, targets)["loss"], run.recipe.score
+            validation.value = SCORES[score](logits, targets)
+            validation.rank = rank(score, validation.value, loss, len(targets))
+            run.history.record(f"cv_{score}", validation.value, show=True)
+
+
 def schedule_lr(run: Run, validation: Validation) -> None:
     """Attach the recipe's schedule, stepped once per optimizer step; one that waits for a plateau, once per epoch."""
     make, every = run.recipe.schedule, run.recipe.accumulate
-    if make is None:
+    if make is None or run.plan.head == "logistic":  # which has no rate
         return
     steps = len(run.loaders.train) * run.recipe.epochs // every
     scheduler = cosine(run.optimizer, steps) if isinstance(make, str) else make(run.optimizer, steps)

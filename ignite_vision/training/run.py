@@ -10,7 +10,7 @@ from ignite.engine import Engine
 from torch import nn
 
 from ignite_vision.errors import UserError
-from ignite_vision.loading.loaders import Loaders, train_loader
+from ignite_vision.loading.loaders import Loader, Loaders, train_loader
 from ignite_vision.loading.plan import Plan, Rows
 from ignite_vision.models.head import split_at_head
 from ignite_vision.prepare import Prepared
@@ -19,6 +19,7 @@ from ignite_vision.training.engines import make_evaluator, make_optimizer, make_
 from ignite_vision.training.history import History
 from ignite_vision.training.saving import RESERVED, Saver
 from ignite_vision.training.scores import Best
+from ignite_vision.training.strengths import by_logistic_regression
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,16 +72,27 @@ def refuse_too_few_images(prepared: Prepared) -> None:
         raise UserError(what, next_step=f"Use --set accumulate={n} at most, with a batch_size that it divides.")
 
 
-def build(prepared: Prepared, plan: Plan) -> Run:
-    """Make the rows, loaders and engines that an epoch needs, with nothing attached yet."""
-    refuse_too_few_images(prepared)
-    network = split_at_head(prepared.model)[1] if plan.kind == "features" else prepared.model
+def by_optimizer(
+    prepared: Prepared, plan: Plan, network: nn.Module, rows: Rows
+) -> tuple[torch.optim.Optimizer, Engine, Loader]:
+    """Make what trains a network by the recipe's optimizer, in batches."""
     in_parallel = distributed.in_parallel(network, prepared.device)
-    rows = Rows(prepared, plan)
     optimizer = make_optimizer(prepared)
     trainer = make_trainer(prepared, plan, in_parallel, optimizer)
     train = train_loader(prepared, rows["train"], lambda: trainer.state.iteration)
     settle_order_of_addition(prepared, plan, in_parallel, train)
+    return optimizer, trainer, train
+
+
+def build(prepared: Prepared, plan: Plan, rows: Rows | None = None) -> Run:
+    """Make the loaders and engines that an epoch needs, with nothing attached yet. rows: those, made before."""
+    refuse_too_few_images(prepared)
+    network = split_at_head(prepared.model)[1] if plan.kind == "features" else prepared.model
+    rows = rows or Rows(prepared, plan)
+    if plan.head == "logistic":
+        optimizer, trainer, train = by_logistic_regression(prepared, network, rows)
+    else:
+        optimizer, trainer, train = by_optimizer(prepared, plan, network, rows)
     history, best = History(prepared.directory.history), Best()
     return Run(
         **{field.name: getattr(prepared, field.name) for field in dataclasses.fields(Prepared)},

@@ -38,6 +38,7 @@ def settings_of(prepared: Prepared, plan: Plan) -> dict[str, Any]:
         "name": prepared.loaded.name,
         "spec": prepared.loaded.spec,
         "overrides": prepared.overrides,
+        "time": prepared.options.budget and {"seconds": prepared.options.budget, "epochs": None},
         "recipe": fields_of(prepared.recipe),
         "sources": prepared.loaded.sources(),
         "weights": prepared.weights,

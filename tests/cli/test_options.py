@@ -3,10 +3,11 @@
 import dataclasses
 from pathlib import Path
 
+import click
 import pytest
 
 from ignite_vision.cli import command_line
-from ignite_vision.cli.options import options_of, overrides_of
+from ignite_vision.cli.options import Duration, options_of, overrides_of
 from ignite_vision.errors import UserError
 from ignite_vision.prepare import Options
 from tests.helpers.command_line import assert_one_error_line
@@ -69,3 +70,14 @@ def test_options_go_to_prepare_as_they_are():
 def test_a_number_out_of_range_is_one_line(ignite_vision, option, value, part):
     result = ignite_vision("run", "digits", option, value)
     assert_one_error_line(result, f"invalid value for '{option}'", part, "See `ignite-vision run --help`.")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("0.5h", 1800)])
+def test_a_time_is_read_in_the_units_that_people_write(text, seconds):
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "10 minutes", "m", "1e3", "٣m", "nan", "1d", "9" * 400])
+def test_what_is_no_time_is_refused_with_an_example(text):
+    with pytest.raises(click.BadParameter, match="write 90s, 10m or 1h30m"):
+        Duration().convert(text, None, None)

@@ -22,6 +22,7 @@ from ignite_vision.data.preprocessing import (
     luminance,
     normalize,
     resized,
+    window,
 )
 from ignite_vision.errors import UserError
 
@@ -188,3 +189,18 @@ def test_grey_is_repeated_for_a_model_of_three_channels():
 def test_nonsense_is_refused(wrong):
     with pytest.raises(UserError, match="preprocessing|interpolation"):
         Preprocessing(**{**IMAGENET.to_dict(), **wrong})
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(300, 500), (500, 300), (224, 224), (97, 41), (40, 1000), (1000, 333), (256, 400)])
+def test_the_window_is_what_the_canvas_shows(size, interpolation):
+    small = Preprocessing(
+        channels=1, resize=64, crop=56, interpolation=interpolation, mean=GREY.mean, std=GREY.std
+    )  # fmt: skip
+    rows, columns = torch.meshgrid(*(torch.linspace(0, 1, side) for side in size), indexing="ij")
+    for places, side, first in ((rows, size[0], 0), (columns, size[1], 1)):
+        seen = canvas((places * 255).round().to(torch.uint8)[None], small, small.crop)[0].float() / 255 * (side - 1)
+        line = seen.mean(1 - first)  # the image's own row, or column, at each pixel of the canvas
+        start, length = (window(*size, small)[k] for k in (first, first + 2))
+        expected = start + (torch.arange(small.crop) + 0.5) * length / small.crop - 0.5
+        assert (line - expected).abs()[2:-2].max() <= side / 255 + 0.05  # a level of grey

@@ -46,7 +46,7 @@ def fitted(prepared: Prepared) -> Run:
 
 def train(prepared: Prepared) -> Outcome:
     """The whole command."""
-    return train_and_evaluate(prepared, lambda plan: None)
+    return train_and_evaluate(prepared, lambda *_: None)
 
 
 class Killed(BaseException):

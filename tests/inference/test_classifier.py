@@ -18,7 +18,7 @@ SMALL = {"data_function": datasets.image_folder, "epochs": 1}
 def own_logits(prepared):
     """(N,C): what the run's evaluator says of its test split, with the weights that were published."""
     run = built(prepared)
-    state = Classifier.load(prepared.directory, "cpu", prepared.model).model.state_dict()
+    state = Classifier.load(prepared.directory, device="cpu", network=prepared.model).network.state_dict()
     run.model.load_state_dict(state)
     return predict_split(run, "test").logits
 
@@ -34,8 +34,9 @@ def printed(prepared):
     return [(row["predicted"], row["probability"]) for row in rows(prepared)]
 
 
-def as_printed(logits, classes):
-    sure, labels = logits.double().softmax(1).max(1)
+def as_printed(logits, classifier):
+    sure, labels = (logits.double() / classifier.temperature).softmax(1).max(1)
+    classes = classifier.classes
     return [(classes[label], f"{p:.6f}") for label, p in zip(labels.tolist(), sure.tolist(), strict=True)]
 
 
@@ -51,11 +52,11 @@ def says_what_the_run_said(make, tmp_path):
     elsewhere = tmp_path / "elsewhere" / "model.safetensors"
     elsewhere.parent.mkdir()
     shutil.copyfile(prepared.directory.model, elsewhere)
-    logits = answers(Classifier.load(prepared.directory, "cpu"), prepared.splits.test)
-    classifier = Classifier.load(elsewhere, "cpu")
+    logits = answers(Classifier.load(prepared.directory, device="cpu"), prepared.splits.test)
+    classifier = Classifier.load(elsewhere, device="cpu")
     assert classifier.precision == prepared.precision
-    assert as_printed(logits, classifier.classes) == printed(prepared)
-    predictions = classifier.predict(prepared.splits.test, workers=0)
+    assert as_printed(logits, classifier) == printed(prepared)
+    predictions = classifier.evaluate(prepared.splits.test, workers=0)
     assert predictions.logits.equal(logits)
     assert predictions.ids == tuple(row["path"] for row in rows(prepared))
     assert logits.equal(own_logits(make()))
@@ -169,8 +170,8 @@ class TestARecipesOwnNetwork:
         prepared = make_run(epochs=1)
         train(prepared)
         network = prepared.recipe.model(3)
-        classifier = Classifier.load(prepared.directory, "cpu", network)
-        assert as_printed(answers(classifier, prepared.splits.test), classifier.classes) == printed(prepared)
+        classifier = Classifier.load(prepared.directory, device="cpu", network=network)
+        assert as_printed(answers(classifier, prepared.splits.test), classifier) == printed(prepared)
 
 
 class TestWhatIsNoModel:

@@ -27,18 +27,20 @@ HEADER = {
 
 
 def test_a_header_becomes_values_with_types():
-    header = check_header({**HEADER, "batch_size": 16}, "m")
+    header = check_header({**HEADER, "batch_size": 16, "abstain_below": 0.7}, "m")
     assert (header.architecture, header.classes) == ("torchvision:resnet18", ("ant", "bee"))
     assert header.preprocessing.to_dict() == PREPROCESSING
     assert (header.precision, header.temperature, header.batch_size) == ("bf16", 0.5, 16)
+    assert header.abstain_below == 0.7
 
 
-def test_a_header_of_an_older_version_says_no_batch_size():
-    assert check_header(HEADER, "m").batch_size is None
+def test_a_header_of_an_older_version_says_no_batch_size_and_no_threshold():
+    header = check_header(HEADER, "m")
+    assert (header.batch_size, header.abstain_below) == (None, None)
 
 
 def test_fields_of_later_versions_are_left_alone():
-    assert check_header({**HEADER, "abstain_below": 0.3}, "m") == check_header(HEADER, "m")
+    assert check_header({**HEADER, "of_later": 0.3}, "m") == check_header(HEADER, "m")
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,7 @@ def test_fields_of_later_versions_are_left_alone():
         ("temperature", [None, "1", True, 0, -1.0, 1e-4, 1001, 10**400, float("nan"), float("inf")]),
         ("weights", ["x", 3, [], {}, {"source": "x"}, {"source": 1, "license": None}, {"source": "x", "license": 3}]),
         ("weights", [{"source": "x" * 2001, "license": None}]),
+        ("abstain_below", ["0.5", True, -0.1, 1.5, float("nan"), [0.5]]),
         ("batch_size", [0, -1, 65_537, 16.0, True, "16"]),
         ("preprocessing", [None, [], "x", {}]),
     ],

@@ -64,7 +64,7 @@ def trained(path, tmp_path, data=None, epochs=None):
     lines = []
     overrides = {} if epochs is None else {"epochs": str(epochs)}
     options = Options(data=data, out=tmp_path / "run", workers=0)
-    train_and_evaluate(prepare(load(str(path)), overrides, options, lines.append), lambda plan: None)
+    train_and_evaluate(prepare(load(str(path)), overrides, options, lines.append), lambda *_: None)
     return "\n".join(lines), tmp_path / "run"
 
 
@@ -101,7 +101,7 @@ def test_its_bits_do_not_depend_on_the_workers(recipe, tmp_path):
     for workers in (0, 2, 3):
         options = Options(out=tmp_path / f"w{workers}", workers=workers)
         prepared = prepare(load(str(recipe("stripes"))), {"epochs": "2"}, options, lambda line: None)
-        train_and_evaluate(prepared, lambda plan: None)
+        train_and_evaluate(prepared, lambda *_: None)
         models.append(prepared.directory.model.read_bytes())
     assert models[0] == models[1] == models[2]
 

@@ -32,7 +32,7 @@ KILLED = -signal.SIGKILL
 
 def train(make_run, **fields):
     one = make_run(**fields)
-    train_and_evaluate(one, lambda plan: None)
+    train_and_evaluate(one, lambda *_: None)
     return one
 
 
@@ -624,7 +624,7 @@ class TestNotFinite:
 
         one = make_run(handlers=handlers)
         with pytest.raises(UserError, match="not finite in iteration 6 or before"):
-            train_and_evaluate(one, lambda plan: None)
+            train_and_evaluate(one, lambda *_: None)
         (kept,) = steps(one.directory / "checkpoints")
         assert kept.name == "step-0000000006"
 
@@ -649,7 +649,7 @@ class TestBeginnings:
             patched.setattr(results, "finish", lambda run: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 train(make_run, epochs=2)
-        assert not train_and_evaluate(make_run(epochs=2), lambda plan: None).finished_before
+        assert not train_and_evaluate(make_run(epochs=2), lambda *_: None).finished_before
 
 
 class TestFewImages:

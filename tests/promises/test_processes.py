@@ -99,7 +99,7 @@ def trained(out, say=lambda _line: None, data=data_72, **fields):
     fields = {"model": network, "epochs": 2, "batch_size": 12, "precision": "fp32", **fields}
     loaded = LoadedRecipe(Recipe(data=data, **fields), "tiny", "tiny", Path(__file__))
     run = prepare(loaded, {}, Options(out=out, device="cpu", workers=0), say)
-    train_and_evaluate(run, lambda plan: None)
+    train_and_evaluate(run, lambda *_: None)
     return {name: tensor.numpy() for name, tensor in run.model.state_dict().items()}
 
 

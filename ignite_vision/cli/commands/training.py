@@ -24,7 +24,7 @@ from ignite_vision.cli.options import (
 if TYPE_CHECKING:
     from ignite_vision.jobs import Outcome
     from ignite_vision.loading.plan import Plan
-    from ignite_vision.prepare import Options
+    from ignite_vision.prepare import Options, Prepared
     from ignite_vision.recipe_files import LoadedRecipe
 
 
@@ -69,9 +69,17 @@ def resume(
     folder, overrides = Path(settings["data"]["folder"]), dict(settings["overrides"])
     if epochs is not None:
         overrides["epochs"] = str(epochs)
-    choices = options_of(data=data or (folder if folder.exists() else None), out=run_directory, **options)
+    budget = None if epochs is not None else unplanned_budget(settings)
+    data = data or (folder if folder.exists() else None)
+    choices = options_of(data=data, out=run_directory, budget=budget, **options)
     load = functools.partial(load_again, settings["spec"], directory.recipe_copy)
     launch(nproc_per_node, choices.device, _train, choices, load, overrides)
+
+
+def unplanned_budget(settings: dict[str, Any]) -> float | None:
+    """Seconds that a run has, if its first command was killed before its epochs were planned."""
+    budget = settings.get("time")
+    return budget["seconds"] if budget and budget["epochs"] is None else None
 
 
 def _train(options: Options, load: Callable[[], LoadedRecipe], overrides: dict[str, str]) -> None:
@@ -81,8 +89,8 @@ def _train(options: Options, load: Callable[[], LoadedRecipe], overrides: dict[s
 
     prepared = prepare(load(), overrides, options, say)
 
-    def announce(plan: Plan) -> None:
-        for line in summary(prepared, plan):
+    def announce(planned: Prepared, plan: Plan) -> None:
+        for line in summary(planned, plan):
             say(line)
 
     outcome = train_and_evaluate(prepared, announce)

@@ -22,6 +22,7 @@ from ignite_vision.models.weights import load_backbone
 
 PLUS = "+"
 MOST = 8  # networks in one model
+OF_A_HEAD = 2  # outputs of a head that is taken away; with one, a second head's sum would fit every shape
 LENGTH = 32.0  # of each network's features, so that they are near 1: a thousand or so numbers
 
 
@@ -132,7 +133,7 @@ def _tower(model: str, weights: str | None) -> Tower:
     """Return a network without its head, with its weights if there are any."""
     family, name = find(model)
     used = _preprocessing(model, weights)
-    network = family.build(name, 1, used.crop)
+    network = family.build(name, OF_A_HEAD, used.crop)
     if weights is not None:
         load_backbone(network, read_weights_of(model, weights, used.crop), weights)
     return Tower(_without_head(network), used)
@@ -166,7 +167,7 @@ def _width(model: str) -> int:
     """Number of features of a network. UserError if what comes before its head is not all that it computes."""
     family, name = find(model)
     size = _preprocessing(model, None).crop
-    network = without_memory(lambda: family.build(name, 1, size))
+    network = without_memory(lambda: family.build(name, OF_A_HEAD, size))
     head = find_head(network)[1]
     width = int(getattr(head, "in_features", 0) or getattr(head, "in_channels", 0))
     try:

@@ -1,0 +1,217 @@
+"""A heat map is what each place adds to the logit, and real photographs light up where they are."""
+
+import pytest
+import torch
+from torch import nn
+
+from ignite_vision import models
+from ignite_vision.data.images import read_image
+from ignite_vision.data.preprocessing import Canvas, Preprocessing, normalize
+from ignite_vision.models.head import find_head
+from ignite_vision.report.heat_maps import gradcam, last_map
+
+IMAGENET = Preprocessing(channels=3, resize=256, crop=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+def network(name, size=224, channels=3):
+    """A network with a head that says something, and the name of its last map."""
+    torch.manual_seed(0)
+    built = models.build(name, 10).eval()
+    nn.init.normal_(find_head(built)[1].weight, std=0.1)  # a ViT's is zero at first
+    return built, last_map(built, size, channels)
+
+
+def of_images(built, layer, size=224, n=2, channels=3):
+    """(logits, gradient times activation of class 3) of noise."""
+    x = torch.randn(n, channels, size, size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        logits = built(x)
+    return logits, gradcam(built, x, [3] * n, layer)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "size", "channels"),
+    [
+        ("mobilenet_v2", "features", 64, 3),
+        ("squeezenet1_0", "classifier.2", 96, 3),
+        ("resnet18", "layer4", 64, 3),
+        ("cifar10_cnn", "8", 32, 3),
+        ("digits_cnn", "6", 8, 1),
+        pytest.param("densenet121", "features", 64, 3, marks=pytest.mark.slow),
+        pytest.param("vgg11", "avgpool", 64, 3, marks=pytest.mark.slow),
+        pytest.param("swin_t", "permute", 64, 3, marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", "features", 64, 3, marks=pytest.mark.slow),
+        pytest.param("googlenet", "inception5b", 64, 3, marks=pytest.mark.slow),
+    ],
+)
+def test_the_last_map_is_found_and_gives_one(name, layer, size, channels):
+    built, found = network(name, size, channels)
+    assert found == layer
+    _, heat = of_images(built, found, size, channels=channels)
+    assert heat.shape[1] == heat.shape[2] > 1
+    assert heat.dtype == torch.float32
+    assert (heat >= 0).all()
+
+
+@pytest.mark.slow
+def test_a_vision_transformer_has_none():
+    assert network("vit_b_16")[1] is None
+
+
+def test_a_map_that_becomes_tokens_is_none():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches, self.mix, self.head = nn.Conv2d(3, 4, 4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(self.mix(self.patches(x).flatten(2).mT).mean(1))
+
+    assert last_map(Tokens().eval(), 8) is None
+
+
+def test_a_network_without_any_map_has_none():
+    assert last_map(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), 8) is None
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
+def test_with_mean_pooling_and_a_linear_head_it_is_the_class_activation_map(name):
+    built, layer = network(name, 64)
+    maps = []
+    hook = built.get_submodule(layer).register_forward_hook(lambda _m, _i, output: maps.append(output.detach()))
+    logits, heat = of_images(built, layer, 64)
+    hook.remove()
+    head = find_head(built)[1]
+    cam = torch.einsum("nchw,c->nhw", maps[0], head.weight[3]).detach()
+    torch.testing.assert_close(cam.mean((1, 2)) + head.bias[3], logits[:, 3], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(heat, cam.clamp(min=0) / cam[0].numel(), rtol=1e-4, atol=1e-5)
+
+
+def test_where_positions_are_flattened_it_is_what_each_adds_to_the_logit():
+    built = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), nn.Linear(32, 2)).eval()
+    x = torch.rand(1, 1, 4, 4)
+    adds = (built[0](x).flatten() * built[2].weight[1]).view(2, 4, 4).sum(0).detach()
+    torch.testing.assert_close(gradcam(built, x, [1], "0")[0], adds.clamp(min=0))
+
+
+def test_what_follows_may_work_in_place():
+    built = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 36, 2)).eval()
+    assert gradcam(built, torch.rand(1, 3, 8, 8), [0], "0") is not None
+
+
+def test_nothing_that_speaks_for_the_class_is_an_empty_map():
+    built = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)).eval()
+    with torch.no_grad():
+        built[3].weight.fill_(-1)
+        built[0].weight.fill_(1)
+    assert gradcam(built, torch.ones(1, 1, 4, 4), [0], "1").eq(0).all()
+
+
+def test_a_layer_without_influence_gives_none():
+    class Aside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.aside, self.head = nn.Conv2d(1, 1, 1), nn.Linear(16, 2)
+
+        def forward(self, x):
+            self.aside(x)
+            return self.head(x.flatten(1))
+
+    assert gradcam(Aside().eval(), torch.ones(1, 1, 4, 4), [0], "aside") is None
+
+
+def test_it_leaves_the_network_and_the_gradient_mode_alone():
+    built, layer = network("cifar10_cnn", 32)
+    with torch.no_grad():
+        of_images(built, layer, 32)
+        assert not torch.is_grad_enabled()
+    assert torch.is_grad_enabled()
+    assert all(p.grad is None and p.requires_grad for p in built.parameters())
+    assert not any(module._forward_hooks for module in built.modules())
+
+
+def test_half_precision_gives_nearly_the_same_map():
+    built, layer = network("cifar10_cnn", 32)
+    _, exact = of_images(built, layer, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, rough = of_images(built, layer, 32)
+    assert torch.corrcoef(torch.stack([exact.flatten(), rough.flatten()]))[0, 1] > 0.98
+
+
+# On real photographs: mobilenet_v2 with ImageNet's weights
+
+
+CLASSES = ("n01440764", "n02979186", "n03028079", "n03394916", "n03417042", "n03445777")  # none like another
+
+
+@pytest.fixture(scope="module")
+def photographs(request):
+    """(network, its last map, {class: canvases (2,3,224,224)}): a classifier of six, and what it is surest of.
+
+    Its head is ImageNet's, cut to the six: 994 other classes would share what one place says.
+    """
+    data = request.getfixturevalue("test_data")
+    built = models.build("mobilenet_v2", 1000).eval()
+    built.load_state_dict(torch.load(data / "weights" / "mobilenet_v2.pth", weights_only=True))
+    canvas = Canvas(IMAGENET, 224)
+    found, rows = {}, []
+    for k, name in enumerate(CLASSES):
+        paths = sorted((data / "imagenet_val_20x50" / name).iterdir())[:8]
+        images = torch.stack([canvas(read_image(path)) for path in paths])
+        with torch.no_grad():
+            sure, labels = built(normalize(images, IMAGENET)).softmax(1).max(1)
+        rows.append(int(labels.mode().values))
+        found[k] = images[torch.where(labels == rows[-1], sure, 0).topk(2).indices]
+    head = built.classifier[1]
+    weight, bias = (values.detach()[rows] - values.detach()[rows].mean(0) for values in (head.weight, head.bias))
+    head.weight, head.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return built, last_map(built, 64), found
+
+
+def energy(built, layer, found):
+    """Grid pointing: mean share of the map in the right quarter of mosaics of 2x2 photographs. By chance 0.25."""
+    labels = list(found)
+    shares = []
+    for k, four in enumerate((labels[:4], labels[2:])):
+        a, b, c, d = (found[label][k] for label in four)
+        mosaic = torch.cat([torch.cat([a, b], -1), torch.cat([c, d], -1)], -2)[None]
+        x = normalize(mosaic, IMAGENET)
+        for quarter, label in enumerate(four):
+            heat = gradcam(built, x, [label], layer)[0]
+            top, left = (heat.shape[0] // 2 * place for place in divmod(quarter, 2))
+            right = heat[top : top + heat.shape[0] // 2, left : left + heat.shape[1] // 2]
+            shares.append(float(right.sum() / heat.sum().clamp(min=1e-9)))
+    return sum(shares) / len(shares)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_of_four_photographs_the_one_of_the_class_lights_up(photographs):
+    built, layer, found = photographs
+    assert energy(built, layer, found) >= 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_random_weights_point_nowhere(photographs):
+    _, layer, found = photographs
+    torch.manual_seed(0)
+    assert energy(models.build("mobilenet_v2", 6).eval(), layer, found) <= 0.35
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_hiding_the_hot_half_costs_more_than_hiding_the_cold_half(photographs):
+    built, layer, found = photographs
+    x = normalize(torch.cat(list(found.values())), IMAGENET)
+    labels = [label for label in found for _ in range(2)]
+
+    def sure(images):
+        with torch.no_grad():
+            return built(images).softmax(1)[range(len(labels)), labels].mean()
+
+    heat = gradcam(built, x, labels, layer)
+    large = nn.functional.interpolate(heat[:, None], 224, mode="bilinear")
+    hot = large > large.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    without_hot, without_cold = sure(x.masked_fill(hot, 0)), sure(x.masked_fill(~hot, 0))
+    assert sure(x) - without_hot >= 2 * (sure(x) - without_cold)
