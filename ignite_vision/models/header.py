@@ -95,10 +95,10 @@ def _is_preprocessing(value: Any) -> bool:
 
 def is_origin(value: Any) -> bool:
     """Whether this says where pretrained weights come from: {"source": text, "license": text or None}."""
-    return isinstance(value, dict) and all(
-        _is_text(value.get(name)) and len(value[name]) <= MAX_TEXT or (name == "license" and value.get(name) is None)
-        for name in ("source", "license")
-    )
+    if not isinstance(value, dict) or not {"source", "license"} <= value.keys():
+        return False
+    texts = [value["source"], "" if value["license"] is None else value["license"]]
+    return all(_is_text(text) and len(text) <= MAX_TEXT for text in texts)
 
 
 def _is_whole(value: Any, most: int) -> bool:

@@ -48,9 +48,9 @@ def _origin(model: ModelField, weights: str) -> Origin | None:
     if path is None:
         family, name = publisher(model, weights)
         return {"source": family.source(name, weights), "license": family.licence(name, weights)}
-    header = _own_header(path)
-    if "weights" in header:
-        return header["weights"] if is_origin(header["weights"]) else None
+    carried = _own_header(path).get("weights", path)
+    if carried is None or is_origin(carried):
+        return carried
     licence = None
     if not callable(model):
         family, name = find(model)

@@ -52,6 +52,8 @@ def test_fields_of_later_versions_are_left_alone():
         ("num_classes", [None, 3, "2", [2]]),
         ("precision", [None, "auto", "fp8", ["fp32"], {}]),
         ("temperature", [None, "1", True, 0, -1.0, 1e-4, 1001, 10**400, float("nan"), float("inf")]),
+        ("weights", ["x", 3, [], {}, {"source": "x"}, {"source": 1, "license": None}, {"source": "x", "license": 3}]),
+        ("weights", [{"source": "x" * 2001, "license": None}]),
         ("abstain_below", ["0.5", True, -0.1, 1.5, float("nan"), [0.5]]),
         ("batch_size", [0, -1, 65_537, 16.0, True, "16"]),
         ("preprocessing", [None, [], "x", {}]),

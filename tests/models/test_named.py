@@ -1,7 +1,6 @@
 """A model by name or function: what is built, what it is called, which weights are meant."""
 
 import functools
-import hashlib
 
 import pytest
 import torch
@@ -55,29 +54,6 @@ def test_an_architecture_that_no_family_lists_is_unknown(name):
     with pytest.raises(UserError, match="unknown architecture '.{0,100}'. This version knows ignite_vision:NAME") as it:
         models.build_architecture(name, 4)
     assert it.value.code == DAMAGED
-
-
-def test_weights_in_a_file_are_known_by_its_bytes_not_its_name(tmp_path):
-    one, other = tmp_path / "one.pth", tmp_path / "other.pth"
-    one.write_bytes(b"weights")
-    other.write_bytes(b"weights")
-    assert models.weights_content("resnet18", str(one)) == hashlib.sha256(b"weights").hexdigest()
-    assert models.weights_content("resnet18", str(other)) == models.weights_content(small_net, str(one))
-    one.write_bytes(b"other weights under the same name")
-    assert models.weights_content("resnet18", str(one)) != models.weights_content("resnet18", str(other))
-
-
-def test_weights_of_a_name_are_known_by_the_published_file():
-    assert models.weights_content("resnet50", "DEFAULT") == "resnet50-11ad3fa6.pth"
-    assert models.weights_content("resnet50", "IMAGENET1K_V1") == "resnet50-0676ba61.pth"
-    assert models.weights_content("resnet50", None) is None
-
-
-def test_weights_that_are_not_there_have_no_content(tmp_path):
-    with pytest.raises(UserError, match="no such weights file"):
-        models.weights_content("resnet18", str(tmp_path / "gone.pth"))
-    with pytest.raises(UserError, match="this recipe's model has no published weights 'DEFAULT'"):
-        models.weights_content(small_net, "DEFAULT")
 
 
 def small_net(num_classes):

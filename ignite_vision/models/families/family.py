@@ -52,6 +52,11 @@ def no_weights(name: str, weights: str) -> NoReturn:
     raise UserError(f"{name} has no published weights '{weights}'", next_step="Use --set weights=none or a path.")
 
 
+def no_default(_name: str) -> bool:
+    """Return False: the family publishes no weights."""
+    return False
+
+
 def no_count(_name: str) -> int | None:
     """Return None: it takes building the network to count its parameters."""
     return None
@@ -95,6 +100,8 @@ class Family:
     """(name, published name) -> who publishes which weights, for a reader: `torchvision:resnet50 IMAGENET1K_V2`."""
     licence: Callable[[str, str], str | None] = no_licence
     """(name, weights) -> licence of the published weights, or where it stands; None if that is not known."""
+    published: Callable[[str], bool] = no_default
+    """Whether weights are published as DEFAULT for this model."""
     fit: Callable[[str, State, int | None], State] = as_it_is
     """(name, a file's state dict, pixels per side) -> the same as today's network of that size names and shapes it."""
     parts: Callable[[str, str | None], list[tuple[str, str | None]]] | None = None

@@ -15,6 +15,7 @@ from torch import nn
 from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.errors import UserError, did_you_mean
 from ignite_vision.models.families.family import Family, InputSpec, NotInstalled
+from ignite_vision.models.meta import answer_shape, without_memory
 from ignite_vision.models.weights import read_state_dict
 
 PREFIX = "timm"
@@ -104,6 +105,12 @@ def licence(name: str, weights: str) -> str | None:
     return None if cfg is None or cfg.license in (None, "unknown") else str(cfg.license)
 
 
+def published(name: str) -> bool:
+    """Whether a safetensors file of weights is published for this network."""
+    cfg = _timm().get_pretrained_cfg(name)
+    return bool(cfg.hf_hub_id) and _full_name(cfg) in _published()
+
+
 def fit(name: str, state: dict[str, torch.Tensor], image_size: int | None) -> dict[str, torch.Tensor]:
     """Return a published state dict as timm's network of today has it: other names, position embeddings of other sizes.
 
@@ -127,14 +134,21 @@ def _create(name: str, num_classes: int, image_size: int | None, **options: Any)
     """Build by name. UserError for a size that the network cannot be built for."""
     cfg = _cfg(name, None)
     if cfg.fixed_input_size and image_size not in (None, cfg.input_size[-1]):
+        if not _takes(name, image_size):
+            what = f"{PREFIX}:{name} cannot be built for images of {image_size} pixels"
+            raise UserError(what, next_step=f"Leave image_size out: it is made for {cfg.input_size[-1]}.")
         options["img_size"] = image_size
+    return _timm().create_model(name, num_classes=num_classes, **options)
+
+
+@functools.cache
+def _takes(name: str, image_size: int) -> bool:
+    """Whether a network can be built for images of this size, and then takes them."""
+    make = functools.partial(_timm().create_model, name, num_classes=2, img_size=image_size)
     try:
-        return _timm().create_model(name, num_classes=num_classes, **options)
-    except (TypeError, AssertionError, ValueError, ZeroDivisionError) as error:
-        if "img_size" not in options:
-            raise
-        what = f"{PREFIX}:{name} cannot be built for images of {image_size} pixels"
-        raise UserError(what, next_step=f"Leave image_size out: it is made for {cfg.input_size[-1]}.") from error
+        return answer_shape(without_memory(make), 3, image_size) == (2, 2)
+    except (RuntimeError, TypeError, AssertionError, ValueError, ZeroDivisionError):
+        return False
 
 
 def _timm() -> ModuleType:
@@ -179,7 +193,7 @@ def _default(name: str, weights: str) -> Any:
         hint = did_you_mean(weights, ["DEFAULT"]) or f"Use DEFAULT, a path, or a tag of the model: {PREFIX}:{bare}.TAG"
         raise UserError(f"{PREFIX}:{name} has no weights '{weights}'", next_step=f"{hint} of {', '.join(tags[:5])}.")
     cfg = _timm().get_pretrained_cfg(name)
-    if _full_name(cfg) not in _published() or not cfg.hf_hub_id:
+    if not published(name):
         hint = "Use --set weights=PATH or --set weights=none."
         raise UserError(f"no safetensors file of weights is published for {PREFIX}:{name}", next_step=hint)
     return cfg
@@ -230,5 +244,6 @@ FAMILY = Family(
     weights_identity=weights_identity,
     source=source,
     licence=licence,
+    published=published,
     fit=fit,
 )

@@ -85,6 +85,11 @@ def source(name: str, weights: str) -> str:
     return f"{PREFIX}:{name} {_published(name, weights).name}"
 
 
+def published(name: str) -> bool:
+    """Whether there are weights of this network."""
+    return len(zoo.get_model_weights(name)) > 0
+
+
 def parameters(name: str) -> int | None:
     """Return what torchvision says of the weights that are the default; None if there are none."""
     first = next(iter(zoo.get_model_weights(name)), None)
@@ -147,5 +152,6 @@ FAMILY = Family(
     weights_identity=weights_identity,
     source=source,
     licence=licence,
+    published=published,
     parameters=parameters,
 )

@@ -61,8 +61,20 @@ def test_a_broken_recipe_file_is_one_line_that_names_its_line(ignite_vision, tmp
     assert_one_error_line(ignite_vision("show", path), *parts, str(path))
 
 
-def test_list_takes_no_argument_and_show_takes_one(ignite_vision):
-    assert_one_error_line(
-        ignite_vision("list", "digits"), "unexpected extra argument", "See `ignite-vision list --help`"
-    )
+def test_list_shows_models_by_a_pattern(ignite_vision):
+    code, out, _ = ignite_vision("list", "--models", "*_cnn")
+    assert code == 0
+    assert re.search(r"^digits_cnn +0\.\d +8  no weights$", out, re.M)
+    _, out, _ = ignite_vision("list", "--models", "vit_h_14")
+    assert re.search(r"^vit_h_14 +633\.5 +518  https://github.com/facebookresearch/SWAG", out, re.M)
+    _, out, _ = ignite_vision("list", "--models", "timm:tf_efficientnet_lite2")
+    assert re.search(r"^timm:tf_efficientnet_lite2 +6\.1 +260  apache-2.0$", out, re.M)
+
+
+def test_a_pattern_without_a_model_is_one_line(ignite_vision):
+    assert_one_error_line(ignite_vision("list", "--models", "no_such_*"), "no model like 'no_such_*'", "vit_*")
+
+
+def test_list_takes_a_pattern_for_models_alone_and_show_takes_one_argument(ignite_vision):
+    assert_one_error_line(ignite_vision("list", "digits"), "'digits' came without --models")
     assert_one_error_line(ignite_vision("show"), "missing argument 'RECIPE'", "See `ignite-vision show --help`")

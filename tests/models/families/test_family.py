@@ -8,6 +8,7 @@ from ignite_vision import models
 from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.errors import UserError
 from ignite_vision.models import families
+from ignite_vision.models.families import find
 from ignite_vision.models.model_file import load_model, read_header, write_model
 
 OUTSIDE = """
@@ -30,6 +31,7 @@ FAMILY = Family(
     preprocessing=lambda name, weights: Preprocessing(channels=3, resize=5, crop=4, mean=(0, 0, 0), std=(1, 1, 1)),
     read_weights=lambda name, weights: {**build(name, 9, None).state_dict(), "1.bias": torch.full((5,), 7.0)},
     weights_identity=lambda name, weights: f"{name}-{weights}-0123abcd",
+    source=lambda name, weights: f"{name} of us, {weights}",
     licence=lambda name, weights: "MIT",
 )
 """
@@ -47,8 +49,9 @@ def outside(tmp_path, monkeypatch):
 
 
 def test_ours_come_first_then_torchvisions_then_others(outside):
-    assert [family.prefix for family in families.all_families()] == ["ignite_vision", "torchvision", "outside"]
-    assert models.names()[-1] == "outside_net"
+    first = ["ignite_vision", "torchvision", "outside"]
+    assert [family.prefix for family in families.all_families()] == [*first, "timm", "towers"]
+    assert "outside_net" in models.names() and "outside:outside_net" not in models.names()
     assert models.architecture("resnet18") == "torchvision:resnet18"
     assert len(models.names()) == len(set(models.names()))
 
@@ -64,7 +67,18 @@ def test_a_model_of_a_family_from_outside_is_described(outside):
     assert models.input_of("outside_net") == models.InputSpec(3, 4, 4)
     assert models.weights_preprocessing("outside_net", "v1").resize == 5
     assert models.weights_content("outside_net", "v1") == "outside_net-v1-0123abcd"
-    assert models.weights_licence("outside_net", "v1") == "MIT"
+    assert models.origin_of("outside_net", "v1") == {"source": "outside_net of us, v1", "license": "MIT"}
+
+
+def test_the_prefix_names_a_model_that_another_family_has_as_well(outside):
+    assert models.build("outside:resnet18", 3)[3].out_features == 3
+    assert models.architecture("torchvision:resnet50") == models.architecture("resnet50")
+    assert find("outside:resnet18")[1] == "resnet18"
+
+
+def test_a_near_miss_after_a_prefix_is_that_familys(outside):
+    with pytest.raises(UserError, match="no model 'torchvision:resnet51'. Did you mean 'torchvision:resnet50'"):
+        find("torchvision:resnet51")
 
 
 def test_a_model_file_of_a_family_from_outside_is_read(outside, tmp_path):
@@ -86,8 +100,12 @@ def test_a_model_file_of_a_family_from_outside_is_read(outside, tmp_path):
 
 def test_a_family_says_nothing_of_weights_that_it_does_not_publish():
     family = models.Family("bare", lambda: ["net"], lambda name, classes, size: nn.Linear(2, classes), None)
+    assert family.has("net") and not family.has("other")
+    assert family.fit("net", {}, None) == {}
     assert family.preprocessing("net", "w") is None
     assert family.licence("net", "w") is None
-    for ask in (family.read_weights, family.weights_identity):
+    assert family.notes("net", "w") == ()
+    assert family.parameters("net") is None
+    for ask in (family.read_weights, family.weights_identity, family.source):
         with pytest.raises(UserError, match="net has no published weights 'w'"):
             ask("net", "w")

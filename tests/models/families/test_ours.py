@@ -4,6 +4,7 @@ import pytest
 
 from ignite_vision import models
 from ignite_vision.errors import UserError
+from ignite_vision.models.families import find
 from ignite_vision.models.small import SMALL
 
 
@@ -17,4 +18,4 @@ def test_a_network_wants_exactly_the_images_that_it_is_made_for(name):
     small = SMALL[name]
     assert models.input_of(name) == models.InputSpec(small.channels, small.size, small.size)
     assert models.weights_preprocessing(name, "w.pth") is None
-    assert models.weights_licence(name, "w.pth") is None
+    assert find(name)[0].licence(name, "w.pth") is None

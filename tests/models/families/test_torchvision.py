@@ -10,7 +10,9 @@ from ignite_vision import models
 from ignite_vision.data.images import read_image
 from ignite_vision.data.preprocessing import canvas, normalize
 from ignite_vision.errors import DAMAGED, UserError
+from ignite_vision.models.families.torchvision import FAMILY
 from ignite_vision.models.head import find_head, freeze
+from ignite_vision.models.licences import concern
 from ignite_vision.models.meta import WithoutMemory
 from ignite_vision.models.weights import read_state_dict
 
@@ -89,9 +91,23 @@ def test_weights_that_cannot_be_downloaded_say_what_to_fetch_and_where_to_put_it
 
 
 def test_a_licence_is_known_where_torchvision_states_one():
-    assert "SWAG" in models.weights_licence("vit_b_16", "IMAGENET1K_SWAG_E2E_V1")
-    assert "SWAG" in models.weights_licence("vit_b_16", "/x/vit_b_16_swag-9ac1b537.pth")
-    assert models.weights_licence("resnet18", "DEFAULT") is None
+    licence = FAMILY.licence
+    assert "SWAG" in licence("vit_b_16", "IMAGENET1K_SWAG_E2E_V1")
+    assert "SWAG" in licence("vit_b_16", "/x/vit_b_16_swag-9ac1b537.pth")
+    assert licence("resnet18", "DEFAULT") is None
+
+
+@pytest.mark.parametrize("name", ["vit_h_14", "regnet_y_128gf"])
+def test_a_default_that_is_not_for_commercial_use_is_not_silent(name):
+    assert "not for commercial use" in concern(FAMILY.licence(name, "DEFAULT"))
+
+
+def test_the_source_says_which_weights_the_default_is():
+    assert FAMILY.source("resnet50", "DEFAULT") == "torchvision:resnet50 IMAGENET1K_V2"
+
+
+def test_parameters_are_known_without_building():
+    assert FAMILY.parameters("resnet18") == 11_689_512
 
 
 # ImageNet's index of the synsets in the test data, from its published list.
