@@ -32,6 +32,9 @@ class Tower(nn.Module):
     These are buffers, so that a model file has them: a row of `width` pixels each.
     """
 
+    scale: torch.Tensor
+    shift: torch.Tensor
+
     def __init__(self, network: nn.Module, preprocessing: Preprocessing):
         super().__init__()
         self.network = network
@@ -42,7 +45,7 @@ class Tower(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N,3,S,S) float, values in [0,1] -> features (N,d) float32 of length LENGTH."""
-        side = self.scale.shape[-1]  # type: ignore[union-attr, index]
+        side = self.scale.shape[-1]
         if images.shape[-1] != side:
             images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
         features = self.network(images * self.scale + self.shift)
