@@ -27,7 +27,7 @@ from torch.utils.data import Subset
 from torchvision import datasets as tv_datasets
 from torchvision import models as zoo
 
-from benchmarks import ours, tutorials
+from benchmarks import exported, ours, tutorials
 from benchmarks.clock import Row, ratios, ratios_of, seconds
 from benchmarks.sides import Side, as_lightning, as_the_command, as_the_tutorial
 from ignite_vision import datasets
@@ -256,6 +256,17 @@ def command(_data: Path, scratch: Path, device: torch.device) -> list[Row]:
     return rows
 
 
+def export(data: Path, scratch: Path, device: torch.device) -> list[Row]:
+    """Exported files of a mobilenet_v2 with a trained head."""
+    file, out = data / "weights" / "mobilenet_v2.pth", scratch / "exported"
+    if not file.is_file() or importlib.util.find_spec("onnxscript") is None:
+        print(f"{file} or the extra onnx is not there: no row about exports", file=sys.stderr)
+        return []
+    command = ["run", "caltech256", "--data", str(data / "caltech256"), "--out", str(out), "--epochs", "1"]
+    call([*command, "--set", "model=mobilenet_v2", "--set", f"weights={file}"], dict(os.environ))
+    return exported.rows_of(out, device)
+
+
 def call(arguments: list[str], environ: dict[str, str]) -> None:
     """Run the command in a process of its own."""
     subprocess.run([sys.executable, "-m", "ignite_vision", *arguments], env=environ, check=True, capture_output=True)
@@ -287,6 +298,7 @@ GROUPS = {
     "forward": forward,
     "allocator": allocator,
     "command": command,
+    "export": export,
 }
 
 

@@ -99,3 +99,24 @@ def image_folder(tmp_path):
             pixels = random.integers(0, 80, (height, width, 3)) + np.array([90 * (c == k) for k in range(3)])
             Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{i:02}.jpg")
     return root
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory) -> Path:
+    """Return a finished run of the recipe `digits`: two epochs."""
+    from ignite_vision.jobs import train_and_evaluate
+    from ignite_vision.recipe_files import load
+
+    out = tmp_path_factory.mktemp("digits") / "run"
+    options = Options(out=out, data=tmp_path_factory.mktemp("none"), device="cpu", workers=0)
+    train_and_evaluate(prepare(load("digits"), {"epochs": "2"}, options, lambda line: None), lambda *_: None)
+    return out
+
+
+@pytest.fixture(scope="session")
+def digits_onnx(digits_run) -> Path:
+    """Return the same as an ONNX file."""
+    pytest.importorskip("onnxscript")
+    from ignite_vision.inference.export import Request, export
+
+    return export(Request(digits_run)).path

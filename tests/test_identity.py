@@ -357,7 +357,7 @@ FROZEN = {
     "cifar10_resnet18": "88c8a3",
     "digits": "e14c4d",
     "fashion_mnist": "2c925c",
-    "folder": "a8f610",
+    "folder": "50fd26",
     "stanford_dogs": "e4c075",
     "function": "18ec98",
     "partial": "6451b8",

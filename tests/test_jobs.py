@@ -1,14 +1,17 @@
 """A whole command's work: when a run is finished, what it is refused for, and that no work is lost."""
 
+import csv
 import json
 import shutil
 
 import pytest
 import torch
 from ignite.engine import Events
+from torch.nn.functional import cross_entropy
 
-from ignite_vision import datasets
+from ignite_vision import Classifier, datasets
 from ignite_vision.errors import DAMAGED, UserError
+from ignite_vision.evaluation.calibration import abstain_below, fit_temperature
 from ignite_vision.jobs import rehearse
 from ignite_vision.models.model_file import read_header
 from tests.helpers.runs import said, train
@@ -92,6 +95,49 @@ class TestFinished:
         assert read_header(prepared.directory.model)["metrics"]["loss"] is None
         again = train(make_run(model=prepared.recipe.model))
         assert again.finished_before and again.metrics["loss"] != again.metrics["loss"]
+
+
+class TestCalibration:
+    """Fitted on validation, written to the header, applied to what is shown and to nothing else."""
+
+    @pytest.fixture
+    def trained(self, make_run):
+        prepared = make_run(epochs=1, lr=0.02, val_fraction=0.5)
+        train(prepared)
+        return prepared
+
+    def test_the_temperature_is_that_of_the_validation_logits(self, trained):
+        header = read_header(trained.directory.model)
+        classifier = Classifier.load(trained.directory, device="cpu", network=trained.recipe.model(3))
+        predictions = classifier.evaluate(trained.splits.val, workers=0)
+        assert header["temperature"] == fit_temperature(predictions.logits, predictions.targets) != 1
+        assert header["abstain_below"] == abstain_below(predictions.probabilities, predictions.targets)
+        assert not any("not calibrated" in line for line in said(trained))
+
+    def test_the_loss_stays_raw_and_the_calibrated_one_stands_beside_it(self, trained):
+        header = read_header(trained.directory.model)
+        network = trained.recipe.model(3)
+        predictions = Classifier.load(trained.directory, network=network).evaluate(trained.splits.test, workers=0)
+        found = numbers(trained)
+        assert found["loss"] == cross_entropy(predictions.logits.double(), predictions.targets).item()
+        divided = predictions.logits.double() / header["temperature"]
+        assert found["calibrated_loss"] == cross_entropy(divided, predictions.targets).item() != found["loss"]
+
+    def test_predictions_csv_shows_calibrated_probabilities(self, trained):
+        network = trained.recipe.model(3)
+        predictions = Classifier.load(trained.directory, network=network).evaluate(trained.splits.test, workers=0)
+        with (trained.directory / "predictions.csv").open(newline="") as file:
+            shown = [row["probability"] for row in csv.DictReader(file)]
+        assert shown == [f"{p:.6f}" for p in predictions.probabilities.max(1).values.tolist()]
+        assert shown != [f"{p:.6f}" for p in predictions.logits.double().softmax(1).max(1).values.tolist()]
+
+    def test_of_few_images_is_left_out_and_said(self, make_run):
+        prepared = make_run(epochs=1)
+        train(prepared)
+        assert read_header(prepared.directory.model)["temperature"] == 1.0
+        assert numbers(prepared)["calibrated_loss"] == numbers(prepared)["loss"]
+        said_so = [line for line in said(prepared) if "not calibrated" in line]
+        assert said_so == ["note: only 24 validation images, where 50 are needed: the probabilities are not calibrated"]
 
 
 class TestDamagedImages:

@@ -161,3 +161,39 @@ def test_an_optimizer_made_from_one_that_cannot_train_here_is_refused():
 
 def test_a_partial_is_a_function():
     assert tiny(optimizer=functools.partial(torch.optim.SGD, momentum=0.9)).optimizer.func is torch.optim.SGD
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "head='logistic' trains nothing but the head, and trainable is 'all'. Use trainable='head'"),
+        ({"trainable": "head", "lr": 0.1}, "lr has no effect on a head that is trained by logistic regression"),
+        ({"trainable": "head", "optimizer": "sgd"}, "optimizer has no effect"),
+        ({"trainable": "head", "schedule": "cosine"}, "schedule has no effect"),
+        ({"trainable": "head", "accumulate": 2}, "accumulate has no effect"),
+        ({"trainable": "head", "views": 2}, "views has no effect"),
+        ({"trainable": "head", "augment": (RandomCrop(),)}, "augment has no effect"),
+        ({"trainable": "head", "loss": nn.CrossEntropyLoss()}, "loss has no effect"),
+        ({"trainable": "head", "cache": "none"}, "head='logistic' needs cached features, and cache is 'none'"),
+    ],
+)
+def test_logistic_regression_refuses_what_it_would_not_heed(changes, message):
+    with pytest.raises(UserError) as failure:
+        tiny(head="logistic", **changes)
+    assert message in str(failure.value)
+
+
+def test_a_misspelt_head_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match="no head 'logistics'. Did you mean 'logistic'"):
+        tiny(head="logistics")
+
+
+def test_logistic_regression_can_be_set():
+    assert override(tiny(), {"head": "logistic", "trainable": "head"}).head == "logistic"
+
+
+def test_whoever_sets_the_optimizer_of_a_recipe_that_leaves_it_open_has_it():
+    either = tiny(head="auto", trainable="head", lr=0.01, schedule="cosine")
+    assert override(either, {"seed": "1", "model": "resnet18"}).head == "auto"
+    assert override(either, {"lr": "0.1"}).head == "optimizer"
+    assert override(either, {"lr": "0.1", "head": "auto"}).head == "auto"

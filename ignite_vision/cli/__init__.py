@@ -40,11 +40,12 @@ def command_line() -> click.Group:
 @click.version_option(__version__, prog_name=NAME)
 @click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
 def cli(debug: bool) -> None:
-    """Train and evaluate image classifiers.
+    """Train, evaluate and use image classifiers.
 
     \b
     ignite-vision run digits          a first classifier, no network needed
     ignite-vision run PHOTOS/         a folder with one subfolder of images per class
     ignite-vision run my_recipe.py    your own data, model and handlers
+    ignite-vision predict RUN PHOTOS/ the class of each image, by a trained model
     """  # noqa: D301  (click's mark for lines that stay as they are)
     del debug  # read by main(), which also handles what goes wrong before this

@@ -39,19 +39,18 @@ def summary(prepared: Prepared, plan: Plan) -> list[str]:
         f" ({preprocessing.interpolation}), mean {mean}, std {std}",
         f"cache      {plan.kind}: {plan.reason}",
         *head(prepared, plan),
-        f"training   {epochs} of {batches(prepared, plan)}, {prepared.precision} on {prepared.device}"
-        + shares(prepared)
-        + clamped(prepared),
+        f"training   {epochs} of {batches(prepared, plan)}",
         f"run        {prepared.directory}",
     ]
 
 
 def batches(prepared: Prepared, plan: Plan) -> str:
-    """`13 batches of 64`; logistic regression has all images in one."""
-    recipe, n = prepared.recipe, len(prepared.splits.train)
+    """`13 batches of 64, bf16 on cpu`, and who shares them. Logistic regression has all images in one."""
+    recipe, n, where = prepared.recipe, len(prepared.splits.train), f"{prepared.precision} on {prepared.device}"
     if plan.head == "logistic":
-        return f"1 batch of {n}"
-    return f"{counted(batches_per_epoch(recipe, n), 'batch')} of {train_batch(recipe, n)}"
+        return f"1 batch of {n:,}, {where}"
+    number = counted(batches_per_epoch(recipe, n), "batch")
+    return f"{number} of {train_batch(recipe, n)}, {where}" + shares(prepared) + clamped(prepared)
 
 
 def head(prepared: Prepared, plan: Plan) -> Iterator[str]:
@@ -121,9 +120,11 @@ def results(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> I
     folder: where these results are.
     """
     of = "" if numbers["split"] == "all" else f"{numbers['split']} "
+    calibrated = numbers.get("calibrated_loss")  # older runs have none; of NaN it is None
     yield (
         f"{of}accuracy {numbers['accuracy']:.4f} on {numbers['n']:,} images"
         f" · balanced {numbers['balanced_accuracy']:.4f} · loss {numbers['loss']:.4f}"
+        + (f", calibrated {calibrated:.4f}" if isinstance(calibrated, float) else "")
     )
     weak = ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in weakest(numbers))
     if weak:

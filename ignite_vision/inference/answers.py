@@ -47,12 +47,12 @@ def answers(
     """Answer for each image, in order. probabilities: (n,c,S,S) uint8 -> (n,C) float64, for n up to batch.
 
     `threads` decode files while this thread computes; an image in memory becomes a canvas when it is taken from
-    `images`, so that its memory may be used again. No more than two batches are taken ahead.
+    `images`, so that its memory may be used again. Two batches are taken ahead, or one image for each thread.
     """
     pool = ThreadPoolExecutor(threads, "predict")
     try:
         begun = (begin(image, canvas, pool) for image in images)
-        for part in batches(begun, batch):
+        for part in batches(begun, batch, max(AHEAD * batch, threads + 1)):
             yield from answered(part, probabilities)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -75,9 +75,9 @@ def begin(image: ImageLike, canvas: Canvas, pool: ThreadPoolExecutor) -> tuple[s
     return None, lambda: made
 
 
-def batches(begun: Iterator[tuple[str | None, Read]], batch: int) -> Iterator[list[tuple[str | None, Read]]]:
-    """Cut into lists of up to `batch`; for each that is taken another is begun."""
-    ahead = collections.deque(itertools.islice(begun, AHEAD * batch))
+def batches(begun: Iterator[tuple[str | None, Read]], batch: int, most: int) -> Iterator[list[tuple[str | None, Read]]]:
+    """Cut into lists of up to `batch`; `most` are begun ahead, and for each that is taken another."""
+    ahead = collections.deque(itertools.islice(begun, most))
     while ahead:
         part: list[tuple[str | None, Read]] = []
         while ahead and len(part) < batch:

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from ignite_vision.errors import UserError
-from ignite_vision.inference.onnx_file import OPSET, quiet, require_onnx, write_onnx, write_proto
+from ignite_vision.inference.onnx_file import quiet, require_onnx, write_onnx, write_proto
 from ignite_vision.inference.onnx_model import session
 from ignite_vision.inference.portable import Half, Portable, exported
 from ignite_vision.inference.proof import Proof, prove
-from ignite_vision.inference.quantise import divide_logits, quantise
+from ignite_vision.inference.quantise import divide_logits, images_for, quantise
 from ignite_vision.inference.source import Source, open_source
 from ignite_vision.models.model_file import KEY, load_weights
 from ignite_vision.system.files import replacing
@@ -62,9 +62,10 @@ class Exported:
     notes: tuple[str, ...] = ()
 
 
-def export(request: Request) -> Exported:
+def export(request: Request, begin: Callable[[Path], None] = lambda _: None) -> Exported:
     """Write the file that is asked for, once it has proven itself; otherwise nothing.
 
+    begin: called with the temporary file's name before it is written, so that a signal can remove it.
     UserError: for what cannot be exported or written (exit 2), and for a file that does not answer as the model (exit
     3). OSError when the disk does not take it.
     """
@@ -73,8 +74,13 @@ def export(request: Request) -> Exported:
         require_onnx()
     source = open_source(request.model, request.data)
     out = destination(request, source)
+    if request.int8:
+        images_for(source)  # now, not after a minute
     with replacing(out, ".export") as temporary:
+        begin(temporary)
         proof, notes = WRITERS[request.format](request, source, temporary)
+    if proof is not None and source.splits is None:
+        notes += (f"not on the run's own images: {source.why_not}",)
     return Exported(out, request.computes, proof, notes)
 
 
@@ -107,12 +113,12 @@ def destination(request: Request, source: Source) -> Path:
     return out
 
 
-def header_of(source: Source, computes: str, temperature: float | None = None) -> dict[str, Any]:
-    """Return the model's header as the file's own: JSON-plain. temperature: another than the model's."""
+def header_of(source: Source, computes: str, **changed: float | None) -> dict[str, Any]:
+    """Return the model's header as the file's own, JSON-plain. changed: fields that are others than the model's."""
     header = {name: value for name, value in source.classifier.header.items() if name not in LEFT_OUT}
-    header["export"] = {"precision": computes, "opset": OPSET, "trained_in": header["precision"]}
+    header["export"] = {"precision": computes, "trained_in": header["precision"]}
     header["precision"] = "fp16" if computes == "fp16" else "fp32"
-    return header if temperature is None else header | {"temperature": temperature}
+    return header | changed
 
 
 def portable(request: Request, source: Source) -> Portable:
@@ -135,11 +141,12 @@ def _in_int8(source: Source, file: Path, around: list[str]) -> tuple[str, ...]:
     """Replace a file in fp32 by the same in int8, with a temperature of its own."""
     import onnx
 
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=file.parent) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         best = quantise(source, file, around, Path(scratch) / "model.onnx")
         model = onnx.load(str(best.path))
     divide_logits(model, best.temperature / source.classifier.temperature)
-    write_proto(model, file, header_of(source, "int8", best.temperature))
+    own = {"temperature": best.temperature, "abstain_below": best.abstain_below}
+    write_proto(model, file, header_of(source, "int8", **own))
     return (f"int8 by {best.method}, temperature {best.temperature:.3g}; in fp32 {source.classifier.temperature:.3g}",)
 
 

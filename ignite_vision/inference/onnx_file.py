@@ -57,7 +57,8 @@ def write_proto(model: Any, path: Path, header: Mapping[str, Any]) -> None:
     import onnx
 
     del model.metadata_props[:]
-    values = {KEY: json.dumps(header, sort_keys=True), "license": str((header.get("weights") or {}).get("license"))}
+    licence = (header.get("weights") or {}).get("license") or "unknown"
+    values = {KEY: json.dumps(header, sort_keys=True), "license": str(licence)}
     onnx.helper.set_model_props(model, values)
     model.producer_name, model.producer_version, model.doc_string = "ignite-vision", "", ""
     if model.ByteSize() > LARGEST:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from torch import nn
 
 from ignite_vision.data.preprocessing import Canvas, Preprocessing
 from ignite_vision.errors import DAMAGED, UserError
@@ -30,8 +31,10 @@ Ask = Callable[[np.ndarray], np.ndarray]
 class OnnxClassifier(Classifier):
     """What `Classifier.load` returns for a file of `export`: it answers alike, on the CPU, and resizes by itself.
 
-    precision: fp32, fp16 or int8. There is no `network`, and so no heat map. A canvas is a whole image.
+    precision: fp32, fp16 or int8. A canvas is a whole image. There are no heat maps: `network` has no place for them.
     """
+
+    runtime = "onnx"
 
     def __init__(self, header: dict[str, Any], ask: Ask, path: Path):
         checked = check_header(header, path)
@@ -39,7 +42,7 @@ class OnnxClassifier(Classifier):
         self.precision = precision_of(header)
         self.classes, self.preprocessing = list(checked.classes), checked.preprocessing
         self.temperature, self.abstain_below = checked.temperature, checked.abstain_below
-        self.canvas = Whole(self.preprocessing)
+        self.canvas, self.network = Whole(self.preprocessing), Nothing()
 
     def probabilities(self, canvases: torch.Tensor, sizes: Sequence[int] | None = None) -> np.ndarray:  # noqa: ARG002
         """(n,3,H,W) uint8, images of one size -> (n,C) float64, calibrated."""
@@ -55,9 +58,29 @@ class OnnxClassifier(Classifier):
         raise UserError("an ONNX file is not evaluated", next_step="Evaluate the run that it is of.")
 
 
-def load_onnx(path: Path) -> OnnxClassifier:
-    """Read a file of `export`. UserError (exit 3) for any other, and if its classes are not as many as it answers."""
-    made = OnnxClassifier(read_header(path), session(path), path)
+class Nothing(nn.Module):
+    """Stands where a network would be: it has no place that a heat map could be of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n,c,h,w) -> (n,1)."""
+        return pixels.flatten(1)[:, :1] * self.weight
+
+
+def load_onnx(path: Path, precision: str | None = None, device: str = "auto") -> OnnxClassifier:
+    """Read a file of `export`. UserError: exit 3 for any other, and if its classes are not as many as it answers.
+
+    precision, device: as in `Classifier.load`; exit 2 for any but the file's own, and the CPU.
+    """
+    header = read_header(path)
+    if precision not in (None, "auto", own := precision_of(header)):
+        raise UserError(f"this ONNX file computes in {own}", path, "Leave out --precision, or export another one.")
+    if device not in ("auto", "cpu"):
+        raise UserError("ONNX files run on the CPU here", path, "Use --device cpu, or the run itself.")
+    made = OnnxClassifier(header, session(path), path)
     try:
         found = made.probabilities(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)).shape
     except Exception as error:
@@ -101,8 +124,7 @@ def _has_our_shape(model: Any) -> bool:
         types == (UINT8, FLOAT)
         and len(graph.input) == 1
         and graph.output[0].name == PROBABILITIES
-        and all(node.domain in DOMAINS for node in graph.node)
-        and not any(tensor.data_location for tensor in graph.initializer)
+        and _is_closed(graph)
         and not model.functions
     )
 
@@ -110,6 +132,20 @@ def _has_our_shape(model: Any) -> bool:
 def _unreadable(path: Path, error: Exception) -> UserError:
     reason = " ".join((getattr(error, "strerror", None) or str(error)).split())[:120]
     return UserError(f"cannot read the model: {reason}", path, "Restore it from a copy.", DAMAGED)
+
+
+def _is_closed(graph: Any) -> bool:
+    """Whether a graph, and those within it, have ONNX's own operators alone and no tensor in another file."""
+    held = [attribute for node in graph.node for attribute in node.attribute]
+    inner = [part for attribute in held for part in ([attribute.g] if attribute.HasField("g") else attribute.graphs)]
+    tensors = [*graph.initializer, *(attribute.t for attribute in held)]
+    tensors += [tensor for attribute in held for tensor in attribute.tensors]
+    return (
+        all(node.domain in DOMAINS for node in graph.node)
+        and not any(tensor.data_location for tensor in tensors)
+        and not graph.sparse_initializer
+        and all(map(_is_closed, inner))
+    )
 
 
 def precision_of(header: dict[str, Any]) -> str:
@@ -129,6 +165,8 @@ def session(path: Path, threads: int | None = None) -> Ask:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.log_severity_level = 4
+    # threads that wait would keep their processor: on a busy machine a call took 20 times as long
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         made = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -109,7 +109,8 @@ class Plan:
     def __init__(self, preprocessing: Preprocessing, sides: torch.Tensor):
         self.kernel, self.crop, self.sides = KERNELS[preprocessing.interpolation], preprocessing.crop, sides
         short = sides.min()
-        self.cut = ((sides - LONGEST * short).clamp(min=0) / 2).floor()
+        too_long = ((sides - LONGEST * short).clamp(min=0) / 2).floor()
+        self.cut = torch.where(short == preprocessing.resize, 0.0, too_long)  # what is not resized is not cut
         self.kept = sides - 2 * self.cut
         self.resized = (preprocessing.resize * self.kept / short).floor()
         self.scale = self.kept / self.resized

@@ -15,7 +15,7 @@ from torch.nn.functional import nll_loss
 from ignite_vision.data.containers import Container
 from ignite_vision.data.preprocessing import Canvas
 from ignite_vision.errors import UserError
-from ignite_vision.evaluation.calibration import fit_temperature
+from ignite_vision.evaluation.calibration import abstain_below, fit_temperature
 from ignite_vision.inference.onnx_file import IMAGES, PROBABILITIES, quiet
 from ignite_vision.inference.onnx_model import Ask, batch_of, session
 from ignite_vision.inference.source import Source
@@ -31,11 +31,15 @@ OPERATORS += ["Relu", "ReduceMean", "Reshape"]
 
 @dataclasses.dataclass(frozen=True)
 class Quantised:
-    """A file in int8, with the temperature of fp32. temperature: its own; loss: its log loss on validation then."""
+    """A file in int8, with the temperature of fp32. temperature: its own; loss: its log loss on validation then.
+
+    abstain_below: as in a model's header, of its own probabilities on validation.
+    """
 
     path: Path
     method: str
     temperature: float
+    abstain_below: float | None
     loss: float
 
 
@@ -45,16 +49,22 @@ def quantise(source: Source, whole: Path, around: list[str], out: Path) -> Quant
     whole: the same in fp32. around: names of its nodes that are not the network's, which stay as they are. UserError
     where the run's images cannot be had.
     """
-    train, val = source.images("train", CALIBRATED), source.images("val", CHOSEN)
-    if train is None or val is None:
-        hint = "Pass the run directory, and --data DIR where its images are now."
-        raise UserError(f"int8 is calibrated on the run's images: {source.why_not}", source.file, hint)
+    train, val = images_for(source)
     tried = [_tried(source, whole, around, out, method, train, val) for method in METHODS]
     best = min(tried, key=lambda candidate: candidate.loss)
     best.path.replace(out)
     for candidate in tried:
         candidate.path.unlink(missing_ok=True)
     return dataclasses.replace(best, path=out)
+
+
+def images_for(source: Source) -> tuple[Container, Container]:
+    """(training images, validation images). UserError where the run's images cannot be had."""
+    train, val = source.images("train", CALIBRATED), source.images("val", CHOSEN)
+    if train is None or val is None:
+        hint = "Pass the run directory, and --data DIR where its images are now."
+        raise UserError(f"int8 is calibrated on the run's images: {source.why_not}", source.file, hint)
+    return train, val
 
 
 def _tried(
@@ -81,8 +91,10 @@ def _tried(
         )
     scores = logits(session(path), val, classifier.temperature)
     temperature = fit_temperature(scores, val.targets)
-    loss = nll_loss((scores / temperature).log_softmax(1), val.targets).item()
-    return Quantised(path, method, temperature, loss if math.isfinite(loss) else math.inf)
+    sure = (scores / temperature).log_softmax(1)
+    loss = nll_loss(sure, val.targets).item()
+    threshold = abstain_below(sure.exp(), val.targets)
+    return Quantised(path, method, temperature, threshold, loss if math.isfinite(loss) else math.inf)
 
 
 def pixels(images: Container, most: int, squares: Canvas) -> Iterator[np.ndarray]:

@@ -42,6 +42,8 @@ def open_source(path: Path, data: Path | None) -> Source:
     the run's.
     """
     file, directory = model_file(path), RunDirectory(path)
+    if file.suffix.lower() == ".onnx":
+        raise UserError("this is exported already", file, "Pass the run directory or its model.safetensors.")
     if not directory.exists():
         if data is not None:
             raise UserError("--data needs the run directory, not its model file alone", path, "Pass the directory.")

@@ -69,8 +69,7 @@ class Features:
             self._frozen()
         except UserError as error:  # a layer holds what has no state to describe: an open file, a lock
             return f"what decides the features cannot be described: {error.what}"
-        shards = [self._on_disk(split) for split in NAMES]
-        if all(found is not None and not found.missing() for found in shards):
+        if all(self.is_computed(split) for split in NAMES):
             return None
         return self._obstacle_to_new()
 
@@ -80,6 +79,11 @@ class Features:
             return "the model computes something after its head, so features cannot be cached"
         rows = sum(self.views(split) * len(images) for split, images in self.prepared.splits.items())
         return None if has_room(rows * sample.numel() * sample.element_size()) else "the disk has no room"
+
+    def is_computed(self, split: str) -> bool:
+        """Whether the features of all images of a split are on disk."""
+        found = self._on_disk(split)
+        return found is not None and not found.missing()
 
     def source(self, split: str) -> Views:
         """Rows of a split, computed now where they are not on disk yet; in memory if they fit there."""

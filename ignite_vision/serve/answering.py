@@ -23,7 +23,7 @@ BATCHES = (1, 2, 4, 8, 16)  # images of a forward pass: padded to 16, a lone req
 ROOM = 64  # requests that are decoded, wait or are computed
 LARGE_ROOM = 8  # of them, those with a large image: each holds up to 20 MB while it waits
 DECODERS = 2  # asyncio's own pool makes up to 32 threads, each with a heap that keeps what it was given
-MAX_PIXELS = 50_000_000  # of an image; 150 MB while it is decoded
+MAX_PIXELS = 50_000_000  # of an image; up to 700 MB while it is decoded
 NAME = "the image"  # what errors call it: it has no path here
 
 

@@ -3,7 +3,7 @@ const AT_ONCE = 4, MOST = 100, PATIENCE = 8; // requests, images of one choice, 
 const $ = selector => document.querySelector(selector);
 const percent = p => (p < 0.0005 ? 0 : 100 * p).toFixed(1) + ' %';
 const sleep = seconds => new Promise(done => setTimeout(done, 1000 * seconds));
-const state = { token: sessionStorage.getItem('token'), model: null, waiting: [], running: 0, begun: 0, done: 0 };
+const state = { token: sessionStorage.getItem('token'), model: null, waiting: [], running: 0, begun: 0, done: 0, note: '' };
 
 function element(tag, { text, ...properties } = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -94,6 +94,7 @@ async function classify(made) {
   const limit = state.model?.limits.bytes ?? Infinity;
   try {
     if (!made.file.size) throw new Error('The file is empty.');
+    await made.file.slice(0, 1).arrayBuffer().catch(() => { throw new Error('It cannot be read: is it a folder?'); });
     if (made.file.size > limit) throw new Error('The file is larger than ' + Math.round(limit / 2 ** 20) + ' MB.');
     show(made, await predict(made.file));
   } catch (error) {
@@ -176,11 +177,14 @@ function fit(canvas, picture) { // as large as the picture is drawn, whatever it
   new ResizeObserver(follow).observe(picture);
 }
 
-function tiles(grid) { // a pixel for each position: dark blue where nothing speaks, then red, then yellow
-  const size = grid.length, canvas = new OffscreenCanvas(grid[0].length, size), pen = canvas.getContext('2d');
+const COLD = [16, 20, 48, 0.6], WARM = [226, 76, 54, 0.5], HOT = [255, 206, 40, 0.55]; // red, green, blue, how opaque
+
+function tiles(grid) { // a pixel for each position
+  const canvas = element('canvas', { width: grid[0].length, height: grid.length }), pen = canvas.getContext('2d');
   grid.forEach((line, y) => line.forEach((value, x) => {
-    pen.fillStyle = 'rgb(' + [255 * Math.min(1, 0.1 + 1.6 * value), 210 * Math.max(0, 2 * value - 1), 90 * (1 - value)].join(' ')
-      + ' / ' + (0.45 + 0.2 * value) + ')';
+    const [from, to, part] = value < 0.5 ? [COLD, WARM, 2 * value] : [WARM, HOT, 2 * value - 1];
+    const [r, g, b, a] = from.map((number, i) => number + part * (to[i] - number));
+    pen.fillStyle = `rgb(${r} ${g} ${b} / ${a})`;
     pen.fillRect(x, y, 1, 1);
   }));
   return canvas;
@@ -191,18 +195,18 @@ function tiles(grid) { // a pixel for each position: dark blue where nothing spe
 function tell() {
   const left = state.begun - state.done, images = n => n + (n === 1 ? ' image' : ' images');
   $('#status').textContent = left ? 'Looking at ' + images(state.begun) + ', ' + left + ' to go …'
-    : state.begun ? images(state.done) + ' classified.' : '';
+    : state.begun ? images(state.done) + ' done.' + state.note : '';
   if (!left) state.begun = state.done = 0;
 }
 
 function add(files) {
-  const all = [...files], taken = all.slice(0, MOST).map(card);
+  const all = $('#locked').hidden ? [...files] : [], taken = all.slice(0, MOST).map(card);
   if (!taken.length) return;
   $('#results').prepend(...taken.map(made => made.item));
   state.waiting.push(...taken);
   state.begun += taken.length;
+  state.note = all.length > MOST ? ' Only the first ' + MOST + ' of ' + all.length + ' were taken.' : '';
   tell();
-  if (all.length > MOST) $('#status').textContent = 'The first ' + MOST + ' of ' + all.length + ' images are taken.';
   while (state.running < Math.min(AT_ONCE, state.waiting.length + state.running)) work();
 }
 

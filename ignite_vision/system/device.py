@@ -62,3 +62,9 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     """
     dtype = autocast_dtype(precision)
     return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for a GPU: what it is asked to do is not done yet."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

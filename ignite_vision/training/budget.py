@@ -18,6 +18,7 @@ from ignite_vision.loading.plan import Plan, Rows
 from ignite_vision.models.head import freeze
 from ignite_vision.prepare import Prepared, network_of
 from ignite_vision.system import distributed
+from ignite_vision.system.device import synchronize
 from ignite_vision.training.run import build
 
 FIRST = 3  # iterations that are timed first, but for the first of them: it also allocates
@@ -145,12 +146,6 @@ def _timed(engine: Engine, loader: Loader, device: torch.device, count: int) -> 
         engine.run(loader, max_epochs=1, epoch_length=count)
     first = 1 if count > 1 else 0
     return (times[count] - times[first]) / (count - first)
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait for a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def planned_epochs(prepared: Prepared, pace: Pace) -> int:

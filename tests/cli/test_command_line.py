@@ -10,7 +10,7 @@ from ignite_vision import __version__, cli
 from ignite_vision.cli import commands
 from tests.helpers.command_line import assert_one_error_line, command
 
-COMMANDS = ("run", "resume", "evaluate", "predict", "list", "show", "doctor")
+COMMANDS = ("run", "resume", "evaluate", "predict", "export", "serve", "list", "show", "doctor")
 
 
 def test_version_is_printed(ignite_vision):

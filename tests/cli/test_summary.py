@@ -77,6 +77,12 @@ def test_other_results_lead_to_their_files_and_not_to_the_same_command_again():
     assert "evaluate" not in " ".join(found)
 
 
+def test_the_calibrated_loss_stands_beside_the_raw_one():
+    directory = RunDirectory(Path("x"))
+    first = next(results({**NUMBERS, "calibrated_loss": 0.25}, directory, directory.path))
+    assert first.endswith("· loss 0.3210, calibrated 0.2500")
+
+
 def test_where_no_class_is_weak_none_is_named():
     numbers = {**NUMBERS, "per_class": {"a": {"n": 5, "accuracy": 0.9}}}
     directory = RunDirectory(Path("x"))

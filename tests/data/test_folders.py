@@ -6,6 +6,7 @@ import socket
 import pytest
 from PIL import Image
 
+from ignite_vision.data.folders import images_below
 from ignite_vision.datasets import image_folder, is_class_folders
 from ignite_vision.errors import UserError
 
@@ -393,3 +394,32 @@ def test_class_folders_are_recognised(tmp_path, names, expected):
 
 def test_a_missing_folder_is_no_class_folders(tmp_path):
     assert not is_class_folders(tmp_path / "gone")
+
+
+# images of any folder
+
+
+def test_images_below_a_folder_come_in_bytewise_order_of_their_paths(tmp_path):
+    names = ("b/2.jpg", "b/1.jpg", "b.jpg", "b-c/4.jpg", "b/deep/3.png", "B.jpg")
+    write(tmp_path, *names, "b/.hidden/5.jpg", ".6.jpg", "__MACOSX/7.jpg")
+    (tmp_path / "notes.txt").touch()
+    assert [str(path.relative_to(tmp_path)) for path in images_below(tmp_path)] == sorted(names)
+
+
+def test_run_directories_and_links_to_folders_below_a_folder_are_passed_over(tmp_path):
+    write(tmp_path, "a/1.jpg", "run/tensorboard.png")
+    for name in ("run.json", ".lock"):
+        (tmp_path / "run" / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    assert list(images_below(tmp_path)) == [tmp_path / "a" / "1.jpg"]
+
+
+def test_a_folder_that_goes_away_is_an_error_and_the_walk_goes_on(tmp_path):
+    write(tmp_path, "a/1.jpg", "b/2.jpg", "c/3.jpg")
+    found = images_below(tmp_path)
+    assert next(found) == tmp_path / "a" / "1.jpg"
+    (tmp_path / "b" / "2.jpg").unlink()
+    (tmp_path / "b").rmdir()
+    error, last = found
+    assert isinstance(error, UserError) and "cannot read the folder" in error.what
+    assert last == tmp_path / "c" / "3.jpg"

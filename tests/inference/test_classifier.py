@@ -9,7 +9,9 @@ import torch
 
 from ignite_vision import Classifier, datasets
 from ignite_vision.errors import DAMAGED, UserError
+from ignite_vision.inference.classifier import sizes_on
 from ignite_vision.jobs import predict_split
+from ignite_vision.models.model_file import read_header
 from tests.helpers.runs import built, plan_of, train
 
 SMALL = {"data_function": datasets.image_folder, "epochs": 1}
@@ -147,6 +149,37 @@ def test_what_is_no_batch_of_images_is_refused(digits, images):
         Classifier.load(digits.directory)(images)
 
 
+@pytest.mark.parametrize("batch", [8, 16, 17, 64])
+def test_the_last_images_have_the_same_bits_in_a_small_batch(digits, batch):
+    classifier = Classifier.load(digits.directory, device="cpu")
+    canvases = torch.stack([classifier.canvas(digits.splits.train[i][0]) for i in range(40)])
+    sizes = sizes_on(classifier.device, batch)
+    assert sizes[-1] == batch and min(sizes) == min(batch, 16)
+    for n in (1, 5, 16, 17, 40):
+        assert classifier.logits(canvases[:n], sizes).equal(classifier.logits(canvases[:n], (batch,)))
+
+
+def test_a_precision_may_be_chosen(digits):
+    canvases = torch.stack([digits.canvas(digits.splits.train[i][0]) for i in range(3)])
+    half, full = (Classifier.load(digits.directory, device="cpu", precision=name) for name in ("bf16", "fp32"))
+    assert (half.precision, full.precision) == ("bf16", "fp32")
+    assert not half.logits(canvases).equal(full.logits(canvases))
+    assert half.logits(canvases).allclose(full.logits(canvases), atol=0.1)
+    with pytest.raises(UserError, match="no precision 'half'.*auto, fp32, bf16, fp16"):
+        Classifier.load(digits.directory, precision="half")
+
+
+def test_probabilities_are_those_of_the_logits_divided_by_the_temperature(digits):
+    header = {**read_header(digits.directory.model), "temperature": 0.5, "abstain_below": 0.8}
+    classifier = Classifier(
+        Classifier.load(digits.directory, device="cpu").network, header, "fp32", torch.device("cpu")
+    )
+    assert (classifier.temperature, classifier.abstain_below) == (0.5, 0.8)
+    canvases = torch.stack([classifier.canvas(digits.splits.train[i][0]) for i in range(3)])
+    expected = (classifier.logits(canvases).double() * 2).softmax(1)
+    assert torch.from_numpy(classifier.probabilities(canvases)).equal(expected)
+
+
 def test_answers_do_not_change_the_callers_random_numbers(digits):
     torch.manual_seed(0)
     expected = torch.rand(3)
@@ -200,9 +233,14 @@ class TestWhatIsNoModel:
             Classifier.load(digits.directory)
         assert failure.value.code == DAMAGED
 
-    def test_nothing_a_folder_and_another_file(self, tmp_path):
+    def test_another_file(self, tmp_path):
         (tmp_path / "text").write_text(json.dumps({"a": 1}))
-        for path in (tmp_path / "nothing", tmp_path, tmp_path / "text"):
-            with pytest.raises(UserError, match="cannot read the model") as failure:
-                Classifier.load(path)
-            assert failure.value.code == DAMAGED
+        with pytest.raises(UserError, match="cannot read the model") as failure:
+            Classifier.load(tmp_path / "text")
+        assert failure.value.code == DAMAGED
+
+    def test_nothing_and_a_folder(self, tmp_path):
+        for name, what in (("gone", "no such file"), (".", "no model.safetensors")):
+            with pytest.raises(UserError, match=what) as failure:
+                Classifier.load(tmp_path / name)
+            assert failure.value.code == 2

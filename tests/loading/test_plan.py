@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import Dataset
 
 from ignite_vision import Splits, datasets
+from ignite_vision.augment import RandomCrop
 from ignite_vision.errors import UserError
 from ignite_vision.loading import plan
 from ignite_vision.loading.plan import Plan, Rows, choose
@@ -70,3 +72,44 @@ def test_rows_are_made_when_asked_for_and_once(make_run):
     assert rows["val"] is rows["val"]
     with pytest.raises(KeyError):
         rows["validation"]
+
+
+def linear(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+
+
+def convolutional(num_classes):
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, num_classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+
+
+def test_logistic_regression_is_chosen_where_the_recipe_has_it(make_run):
+    for head in ("logistic", "auto"):
+        plan = choose(make_run(model=linear, trainable="head", head=head))
+        assert (plan.kind, plan.head, plan.not_logistic) == ("features", "logistic", "")
+    assert choose(make_run(model=linear, trainable="head")).head == "optimizer"
+
+
+def test_what_rules_it_out_is_said_or_refused(make_run):
+    plan = choose(make_run(model=convolutional, trainable="head", head="auto"))
+    assert (plan.kind, plan.head) == ("features", "optimizer")
+    assert plan.not_logistic == "the head is a Conv2d, not a Linear layer"
+    with pytest.raises(UserError, match="cannot be trained by logistic regression: the head is a Conv2d") as failure:
+        choose(make_run(model=convolutional, trainable="head", head="logistic"))
+    assert "Use --set head=optimizer." in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"trainable": "all"}, "trainable is 'all'"),
+        ({"cache": "none"}, "cache is 'none'"),
+        ({"augment": (RandomCrop(padding=1),)}, "the recipe augments"),
+        ({"augment": (RandomCrop(padding=1),), "views": 2}, "the recipe has augment"),
+        ({"loss": nn.CrossEntropyLoss(label_smoothing=0.1)}, "the recipe has loss"),
+    ],
+)
+def test_a_recipe_that_leaves_it_open_trains_by_the_optimizer_otherwise(make_run, fields, why):
+    plan = choose(make_run(**{"model": linear, "trainable": "head", "head": "auto", **fields}))
+    assert plan.head == "optimizer" and why in plan.not_logistic

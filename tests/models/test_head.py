@@ -11,6 +11,7 @@ from ignite_vision.models.head import (
     find_head,
     freeze,
     keep_frozen,
+    not_linear,
     split_at_head,
     state_that_changes,
 )
@@ -121,3 +122,12 @@ def test_the_part_from_the_head_on_is_the_models_own():
     first, part = split_at_head(network)
     assert first is network[1]
     assert list(part)[:3] == [network[1], network[2], network[3]]
+
+
+def test_a_linear_layer_alone_is_told_from_other_heads():
+    body = nn.Flatten()
+    assert not_linear(nn.Sequential(body, nn.Linear(4, 2))) is None
+    assert not_linear(nn.Sequential(body, nn.Dropout(), nn.Linear(4, 2))) is None
+    assert not_linear(nn.Sequential(body, nn.Linear(4, 2, bias=False))) == "the head has no bias"
+    assert not_linear(nn.Sequential(body, nn.Linear(4, 2), nn.ReLU())) == "a ReLU follows the head"
+    assert "the head is a Conv2d" in not_linear(nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1)))

@@ -34,7 +34,7 @@ def test_every_test_file_is_of_a_module_or_of_a_promise():
         if place.parts[0] == "promises":
             continue
         name = path.stem.removeprefix("test_")
-        candidates = [PACKAGE / place.parent / f"{stem}.py" for stem in (name, f"__{name}__")]
+        candidates = [PACKAGE / place.parent / file for file in (f"{name}.py", f"__{name}__.py", f"{name}.html")]
         folder = PACKAGE / place.parent
         named_after_the_folder = name in ("fit", "package", "command_line") and (folder / "__init__.py").is_file()
         assert named_after_the_folder or any(path.is_file() for path in candidates), f"{place} has no module"

@@ -1,7 +1,9 @@
 """What the documentation shows is run as it stands, and what it says of names and numbers is so."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import ExifTags, Image
 
 import ignite_vision
 from ignite_vision.jobs import train_and_evaluate
@@ -25,6 +28,7 @@ SPAWN = "import multiprocessing as m; m.set_start_method('{method}'); from ignit
 EXAMPLES = {
     "stripes": '"""Stripes, upright or lying',
     "few_zeros": '"""Digits with few zeros',
+    "logistic": '"""The digits of scikit-learn, behind',
     "table": '"""Images that a table names',
     "arrays": '"""Images in an .npz file',
     "scans": '"""Scans in one memory-mapped file',
@@ -33,6 +37,7 @@ EXAMPLES = {
     "tests_of_a_recipe": '"""Tests of a recipe',
     "classify": "Classifier.load(",
     "readme": 'model="resnet18", lr=0.01',
+    "five_lines": "ort.InferenceSession(",
     "average": "EMAHandler(run.model, momentum=0.001)",
 }
 
@@ -114,6 +119,12 @@ def test_a_score_by_name_decides_the_best_epoch_and_is_in_the_history(recipe, tm
     assert json.loads((run / "metrics.json").read_text())["epoch"] == best + 1
 
 
+def test_a_head_by_logistic_regression_goes_from_strong_to_weak(recipe, tmp_path):
+    _, run = trained(recipe("logistic"), tmp_path, epochs=3)
+    assert cache_of(run) == "features"
+    assert [round(row["strength"]) for row in history(run)] == [100_000, 31_623, 10_000]
+
+
 def test_a_list_of_files_is_cached_as_features(recipe, tmp_path):
     photos = write_photos(tmp_path / "photos")
     files = sorted(path.relative_to(photos) for path in photos.rglob("*.png"))
@@ -192,8 +203,56 @@ def test_a_trained_model_answers_in_five_lines(tmp_path, monkeypatch, capsys):
     exec(code, {})
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [
-        [f"{n}/{f}", n] for n, f in zip(("apple", "banana"), first, strict=True)
+        [f"photos/{n}/{f}", n] for n, f in zip(("apple", "banana"), first, strict=True)
     ]
+
+
+@pytest.fixture
+def photo_and_model(digits_onnx, tmp_path):
+    """Return a folder with model.onnx, a photograph that lies on its side, and what our own classifier says of it."""
+    shutil.copy(digits_onnx, tmp_path / "model.onnx")
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg", exif=exif)
+    classifier = ignite_vision.Classifier.load(digits_onnx.parent, precision="fp32", device="cpu")
+    (answer,) = classifier.predict([tmp_path / "photo.jpg"])
+    return tmp_path, (classifier.classes[answer.probabilities.argmax()], answer.probabilities.max())
+
+
+def says(printed, answer):
+    """Whether a class and its probability are the answer."""
+    label, sure = printed.split()
+    return (label, float(sure)) == (answer[0], pytest.approx(answer[1], abs=1e-4))
+
+
+def test_five_lines_of_onnxruntime_say_what_the_model_says(photo_and_model, monkeypatch, capsys):
+    folder, answer = photo_and_model
+    monkeypatch.chdir(folder)
+    exec(example("five_lines"), {})
+    assert says(capsys.readouterr().out, answer)
+
+
+@pytest.mark.slow
+def test_the_five_lines_need_nothing_but_onnxruntime_numpy_and_pillow(photo_and_model):
+    folder, answer = photo_and_model
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
+    python = str(folder / "venv" / "bin" / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "onnxruntime", "numpy", "pillow"]
+    installed = subprocess.run(install, capture_output=True, text=True)
+    if installed.returncode:
+        pytest.skip(f"pip cannot install here: {installed.stderr.strip().splitlines()[-1:]}")
+    code = "import importlib.util; assert importlib.util.find_spec('torch') is None\n" + example("five_lines")
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=folder, env=environ)
+    assert done.returncode == 0, done.stderr
+    assert says(done.stdout, answer)
+
+
+def test_the_command_prints_the_five_lines_of_the_page():
+    from ignite_vision.cli.commands.export import FIVE_LINES
+
+    assert FIVE_LINES.format(file="model.onnx").replace("'model.onnx'", '"model.onnx"') == example("five_lines").strip()
 
 
 def test_the_readmes_recipe_trains(recipe, tmp_path):

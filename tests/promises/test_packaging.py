@@ -69,7 +69,8 @@ def test_the_version_of_the_package_has_its_section_in_the_changelog():
 
 def test_the_images_lock_has_all_that_setup_cfg_wants():
     setup = setup_cfg()
-    wanted = setup["options"]["install_requires"] + setup["options.extras_require"]["tensorboard"]
+    extras = setup["options.extras_require"]
+    wanted = setup["options"]["install_requires"] + extras["tensorboard"] + extras["serve"]
     locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / "requirements.lock").read_text(), re.M))
     for line in wanted.split("\n"):
         if line and not line.startswith("#"):

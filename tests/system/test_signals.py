@@ -92,6 +92,13 @@ def test_outside_of_training_a_signal_ends_the_command_with_one_line(name, code)
     assert (returned, err) == (code, f"stopped by {said}. Run the same command again and it resumes.\n")
 
 
+def test_a_command_that_does_not_resume_says_something_else_and_cleans_up(tmp_path):
+    clean = f"signals.leave_on_signals('x is as it was.', lambda: os.mkdir({str(tmp_path / 'cleaned')!r}))\n"
+    program = f"{LEAVE}{clean}os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)"
+    assert python(program) == (75, "stopped by SIGTERM. x is as it was.\n")
+    assert (tmp_path / "cleaned").is_dir()
+
+
 def test_it_ends_even_where_nobody_reads_its_last_line():
     program = "reader, writer = os.pipe()\nos.close(reader)\nos.dup2(writer, 2)\n"
     assert python(f"{LEAVE}{program}os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)") == (75, "")

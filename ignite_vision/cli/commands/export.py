@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,8 @@ from ignite_vision.cli.console import say
 from ignite_vision.cli.options import PATH
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ignite_vision.inference.export import Exported
 
 FIVE_LINES = """\
@@ -25,7 +28,7 @@ model = torch.export.load({file!r}).module()
 print(model(io.decode_image("photo.jpg", "RGB").permute(1, 2, 0)[None]))"""
 LOADING = 'from ignite_vision import Classifier\nprint(next(Classifier.load({file!r}).predict(["photo.jpg"])))'
 USES = {"onnx": FIVE_LINES, "pt2": THREE_LINES, "safetensors": LOADING}
-FORMAT = "onnx runs anywhere; pt2 needs torch and no code of yours; safetensors copies the model file."
+FORMAT = "onnx is for onnxruntime; pt2 needs torch and no code of yours; safetensors copies the model file."
 
 
 @click.command()
@@ -46,11 +49,25 @@ def export(quantize: str | None, **options: Any) -> None:
     """
     from ignite_vision.inference.export import Request
     from ignite_vision.inference.export import export as write
+    from ignite_vision.system.process import resume_garbage_collection
 
-    done = write(Request(int8=quantize == "int8", **options))
+    resume_garbage_collection()
+    say("exporting, which takes about a minute ...")
+    done = write(Request(int8=quantize == "int8", **options), leave_nothing)
     for line in report(done):
         click.echo(line)
     say(f"\nUse it:\n\n{USES[done.path.suffix[1:]].format(file=str(done.path))}")
+
+
+def leave_nothing(temporary: Path) -> None:
+    """From now on a signal that ends the command removes what it has begun to write."""
+    from ignite_vision.system.signals import leave_on_signals
+
+    def clean() -> None:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+    leave_on_signals("Nothing was written.", clean)
 
 
 def report(done: Exported) -> list[str]:

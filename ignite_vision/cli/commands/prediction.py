@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FORMATS = ("table", "csv", "json", "jsonl")
 FORMAT = "[default: by the suffix of --out; else a table on a terminal, csv otherwise]"
 
+SLOW = "warning: this processor has no bf16 and is many times slower in it. --precision fp32 has other last digits"
+
 
 @click.command()
 @click.argument("model", type=PATH)
@@ -41,6 +43,7 @@ FORMAT = "[default: by the suffix of --out; else a table on a terminal, csv othe
 )
 @device
 @click.option("--precision", metavar="NAME", help="auto, fp32, bf16 or fp16.  [default: that of the training]")
+@click.option("--heatmap", type=PATH, metavar="DIR", help="Draw into DIR where each image's class was seen.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads that decode images.")
 def predict(
     model: Path,
@@ -51,17 +54,19 @@ def predict(
     abstain_below: float | None,
     device: str,
     precision: str | None,
+    heatmap: Path | None,
     threads: int | None,
 ) -> None:
     """Say of which class images are.
 
-    MODEL is a run directory or its model.safetensors. PATH is an image, a folder of images, a pattern in quotes, or -
-    for a list of paths on stdin. Answers come in order, while images are read; one that cannot be read has its error in
-    its place, and the exit code is 2 then.
+    MODEL is a run directory, its model.safetensors, or an ONNX file of `export`. PATH is an image, a folder of images,
+    a pattern in quotes, or - for a list of paths on stdin. Answers come in order, while images are read; one that
+    cannot be read has its error in its place, and the exit code is 2 then.
     """
     from ignite_vision.inference.classifier import Classifier
     from ignite_vision.inference.sources import bursts
     from ignite_vision.inference.tables import FORMATS, row_of
+    from ignite_vision.system.device import has_bf16
     from ignite_vision.system.process import resume_garbage_collection, tune_processor
     from ignite_vision.system.signals import leave_on_signals
 
@@ -71,9 +76,15 @@ def predict(
     classifier = Classifier.load(model, precision=precision, device=device)
     threshold = classifier.abstain_below if abstain_below is None else abstain_below
     say(describe(classifier, threshold))
+    if classifier.precision == "bf16" and not has_bf16(classifier.device):
+        say(SLOW)
     counts = Counts()
     parts = bursts(paths)
-    answers = itertools.chain.from_iterable(classifier.predict(part, threads) for part in parts)
+    answers: Iterator[Answer] = itertools.chain.from_iterable(classifier.predict(part, threads) for part in parts)
+    if heatmap is not None:
+        from ignite_vision.inference.pictures import with_pictures
+
+        answers = with_pictures(answers, classifier, heatmap)
     counted = counts.of(refuse_none(answers, paths))
     rows = (row_of(answer, classifier.classes, top, threshold) for answer in counted)
     lines = FORMATS[form or form_for(out)](rows, classifier.classes, top)

@@ -69,6 +69,7 @@ def serve(
         raise UserError(f"--host {host} lets other machines in", next_step=hint)
     if token == "":
         raise UserError("the token is empty", next_step="Choose one, or leave --token out.")
+    names = tuple(map(host_name, allowed))
     listener = listen(host, port)
     classifier = Classifier.load(model, precision=precision, device=device)
     if public:
@@ -77,7 +78,7 @@ def serve(
     shown = f"[{address}]" if ":" in address else address
     what = f"{len(classifier.classes)} classes on {classifier.device} in {classifier.precision}"
     said = f"serving {what} at http://{shown}:{number}. Ctrl-C stops."
-    answer(classifier, listener, (*LOOPBACK, *allowed), token, lambda: say(said))
+    answer(classifier, listener, (*LOOPBACK, *names), token, lambda: say(said))
     say("stopped.")
 
 
@@ -86,6 +87,14 @@ def expect_installed() -> None:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"`serve` needs {' and '.join(missing)}", next_step="pip install 'ignite-vision[serve]'")
+
+
+def host_name(text: str) -> str:
+    """Return the name of a host as clients write it, IPv6 without brackets. UserError for a URL or a port."""
+    name = text.strip("[]")
+    if not name or "/" in name or (":" in name and name.count(":") < 2):
+        raise UserError(f"'{text}' is no host", next_step="Leave out http:// and the port: --allow-host example.com.")
+    return name
 
 
 def warning(host: str, token: str | None) -> str:

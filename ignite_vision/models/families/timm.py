@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 import math
 from pathlib import Path
 from types import ModuleType
@@ -228,11 +229,12 @@ def _download(cfg: Any) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     repository, _, revision = cfg.hf_hub_id.partition("@")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it says each of its five tries
     try:
         return Path(hf_hub_download(repository, cfg.hf_hub_filename or FILE, revision=revision or None))
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError, ValueError) as error:
         raise UserError(
-            f"cannot download the weights: {type(error).__name__}",
+            "cannot download the weights: the hub is not reached or does not have them",
             f"https://huggingface.co/{repository}",
             f"Fetch its {FILE} elsewhere, save it as {_full_name(cfg)}.safetensors "
             "and use --set weights=PATH, or use --set weights=none.",

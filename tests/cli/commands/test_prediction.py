@@ -182,6 +182,16 @@ class TestBadInput:
         assert_one_error_line(ignite_vision(*words, "--out", tmp_path / "no" / "x"), "the folder of --out is not there")
 
 
+def test_heat_maps_are_drawn_beside_the_answers(ignite_vision, place, tmp_path):
+    (tmp_path / "broken.jpg").write_text("")
+    photo = place / "photos" / "apple" / "03.jpg"
+    words = ("predict", place / "run", photo, tmp_path / "broken.jpg", photo)
+    code, out, err = ignite_vision(*words, "--heatmap", tmp_path / "heat")
+    assert code == 2, err
+    assert sorted(path.name for path in (tmp_path / "heat").iterdir()) == ["0001-03.png", "0003-03.png"]
+    assert ignite_vision(*words)[1] == out
+
+
 def test_out_replaces_the_file_in_one_step_and_says_nothing_on_stdout(ignite_vision, place, tmp_path):
     target = tmp_path / "answers.jsonl"
     target.write_text("before")
@@ -230,7 +240,9 @@ def test_a_reader_that_goes_away_ends_it_quietly(place):
             pass
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 75, marks=pytest.mark.slow)]
+)
 def test_ctrl_c_leaves_the_file_as_it_was(place, tmp_path, number, code):
     target = tmp_path / "answers.csv"
     target.write_text("before")
@@ -247,6 +259,7 @@ def test_ctrl_c_leaves_the_file_as_it_was(place, tmp_path, number, code):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"answers.csv": "before"}
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(place):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from ignite_vision.cli.commands.serving import host_name
+from ignite_vision.errors import UserError
 from tests.helpers import children
 from tests.helpers.classifiers import write_model
 from tests.helpers.command_line import assert_one_error_line
@@ -32,6 +34,17 @@ def test_what_public_means_is_said(model):
     assert served.ask("GET", "/healthz", Host="box.example:80").status == 200
     assert served.ask("GET", "/healthz", Host="other.example").status == 400
     served.end()
+
+
+@pytest.mark.parametrize("name", ["http://box.example", "box.example:8000", ""])
+def test_a_url_or_a_port_is_no_host(name):
+    with pytest.raises(UserError, match="is no host.*--allow-host example.com"):
+        host_name(name)
+
+
+@pytest.mark.parametrize(("text", "name"), [("box.example", "box.example"), ("[fe80::1]", "fe80::1"), ("*", "*")])
+def test_a_host_is_a_name_or_an_address(text, name):
+    assert host_name(text) == name
 
 
 def test_a_token_may_come_from_the_environment_where_nobody_lists_it(model):

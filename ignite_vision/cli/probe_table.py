@@ -1,0 +1,94 @@
+"""What `probe` prints: a table, what is noise in it, and the command that trains the best."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ignite_vision.evaluation.intervals import NOISE
+from ignite_vision.models.licences import concern
+from ignite_vision.probing import PLUS, Probe, Probed
+
+HEADER = ("model", "accuracy", "95 % interval", "features", "per image", "weights", "licence")
+
+
+def lines(found: Probe, name: str) -> Iterator[str]:
+    """Yield the table, the best first, and what follows from it. name: of the data, as it was typed."""
+    rows = [HEADER, *(row(one) for one in found.found)]
+    widths = [max(len(line[i]) for line in rows) for i in range(len(HEADER))]
+    for line in rows:
+        yield "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+    n = len(found.best.judged.right)
+    how = "cross-validated on training and validation" if found.cross_validated else "on validation"
+    yield f"accuracy {how}, {n:,} images; the test split was not looked at"
+    yield from (f"not tried: {model}: {reason}" for model, reason in found.skipped.items())
+    yield from differences(found)
+    if sentence := concern(found.best.licence):
+        yield f"warning: {found.best.model}: {sentence}"
+    yield f"next: {run_command(name, found.best)}"
+
+
+def row(one: Probed) -> tuple[str, ...]:
+    """Cells of a line of the table."""
+    low, high = one.interval
+    features = "there" if one.feature_seconds is None else f"{one.feature_seconds:.0f} s"
+    return (
+        one.model,
+        f"{one.judged.accuracy:.3f}",
+        f"{low:.3f} to {high:.3f}",
+        features,
+        f"{1000 * one.image_seconds:.1f} ms",
+        f"{one.megabytes:.0f} MB",
+        one.licence or "unknown",
+    )
+
+
+def differences(found: Probe) -> Iterator[str]:
+    """Say which models differ from the best by no more than noise, and which of these is faster."""
+    noise = [one.model for one in found.found[1:] if found.chance(one) > NOISE]
+    if noise:
+        yield f"within noise of {found.best.model}, by the images that one of two has right: {', '.join(noise)}"
+    faster = found.as_good()
+    if faster:
+        times = found.best.image_seconds / faster.image_seconds
+        yield f"as good as can be told, and {times:.1f} times as fast: {faster.model}"
+
+
+def run_command(name: str, one: Probed) -> str:
+    """Return the command that trains this model; its features are there now."""
+    weights = [] if one.weights == "DEFAULT" else ["--set", f"weights={absolute(one.weights)}"]
+    return shlex.join(["ignite-vision", "run", name, "--set", f"model={one.model}", *weights])
+
+
+def absolute(weights: str) -> str:
+    """Paths of weights as they are found from anywhere."""
+    parts = weights.split(PLUS)
+    return PLUS.join(part if part == "DEFAULT" else str(Path(part).expanduser().absolute()) for part in parts)
+
+
+def as_plain(found: Probe, name: str) -> dict[str, Any]:
+    """The same as JSON-plain values; seconds, fractions, megabytes."""
+    return {
+        "images": len(found.best.judged.right),
+        "cross_validated": found.cross_validated,
+        "models": [
+            {
+                "model": one.model,
+                "weights": one.weights,
+                "accuracy": one.judged.accuracy,
+                "interval": list(one.interval),
+                "strength": one.judged.strength,
+                "feature_seconds": one.feature_seconds,
+                "image_seconds": one.image_seconds,
+                "megabytes": one.megabytes,
+                "licence": one.licence,
+                "chance": found.chance(one),
+            }
+            for one in found.found
+        ],
+        "not_tried": found.skipped,
+        "recommended": found.best.model,
+        "command": run_command(name, found.best),
+    }
