@@ -2,7 +2,7 @@
 
     python -m benchmarks.families [--only 'vit_*'] > benchmarks/results/timm.md
 
-Needs no network and no weights. Takes about half an hour on one core for all of them.
+Needs no network and no weights. Takes about 40 minutes of one core for all of them.
 """
 
 from __future__ import annotations

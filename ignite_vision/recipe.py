@@ -47,9 +47,10 @@ class Recipe:
     """Seed for the split, which `seed` leaves alone: runs with three seeds share one test set."""
 
     model: str | Callable[[int], nn.Module]
-    """A torchvision classifier, one of our small networks, or a function num_classes -> nn.Module."""
+    """A torchvision classifier, `timm:NAME`, one of our small networks, several joined by a plus, or a function
+    num_classes -> nn.Module."""
     weights: str | None = None
-    """A torchvision weights name ("DEFAULT"), a path to a state dict, or None for random ones."""
+    """A published name ("DEFAULT"), a path to a state dict, or None for random ones; PATH+PATH of several networks."""
     trainable: str = "all"
     """"all", "head", or the name prefix of the first trainable child ("layer4"); the rest is frozen."""
     head: str = "optimizer"

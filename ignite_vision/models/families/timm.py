@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 import math
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from torch import nn
 from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.errors import UserError, did_you_mean
 from ignite_vision.models.families.family import Family, InputSpec, NotInstalled
+from ignite_vision.models.head import find_head
 from ignite_vision.models.meta import answer_shape, without_memory
 from ignite_vision.models.weights import read_state_dict
 
@@ -41,8 +43,15 @@ def owns(name: str) -> bool:
 
 
 def build(name: str, num_classes: int, image_size: int | None) -> nn.Module:
-    """Return the network with fresh weights. image_size: of networks that are built for one."""
-    return _create(name, num_classes, image_size)
+    """Return the network with fresh weights. image_size: of networks that are built for one.
+
+    UserError for one without a classifier, such as the encoders of language models.
+    """
+    network = _create(name, num_classes, image_size)
+    head = find_head(network)[1]
+    if num_classes not in (getattr(head, "out_features", None), getattr(head, "out_channels", None)):
+        raise UserError(f"{PREFIX}:{name} has no head that could be replaced", next_step="Choose another model.")
+    return network
 
 
 def demands(name: str, weights: str | None) -> InputSpec:
@@ -220,11 +229,12 @@ def _download(cfg: Any) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     repository, _, revision = cfg.hf_hub_id.partition("@")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it says each of its five tries
     try:
         return Path(hf_hub_download(repository, cfg.hf_hub_filename or FILE, revision=revision or None))
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError, ValueError) as error:
         raise UserError(
-            f"cannot download the weights: {type(error).__name__}",
+            "cannot download the weights: the hub is not reached or does not have them",
             f"https://huggingface.co/{repository}",
             f"Fetch its {FILE} elsewhere, save it as {_full_name(cfg)}.safetensors "
             "and use --set weights=PATH, or use --set weights=none.",

@@ -115,6 +115,11 @@ def test_what_is_cut_otherwise_than_in_training_is_said():
     assert models.notes_of("timm:resnet50", "DEFAULT") == []
 
 
+def test_a_network_without_a_classifier_is_refused():
+    with pytest.raises(UserError, match="timm:qwen3_vit_88m_enc has no head"):
+        on_meta("timm:qwen3_vit_88m_enc", 3)
+
+
 def test_images_that_are_not_square_are_refused():
     with pytest.raises(UserError, match="1024x768 pixels"):
         models.weights_preprocessing("timm:vit_base_patch16_sapiens2", "DEFAULT")
