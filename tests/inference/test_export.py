@@ -136,7 +136,7 @@ class TestOfARun:
 
         _, run = trained(recipe, tmp_path)
         done = export(Request(run))
-        assert done.proof.images == 256
+        assert done.proof.of == "test images"
         image = torch.zeros(3, 8, 8, dtype=torch.uint8)
         (found,) = Classifier.load(done.path).predict([image])
         source = open_source(run, None)

@@ -38,7 +38,7 @@ FORMAT = "onnx is for onnxruntime; pt2 needs torch and no code of yours; safeten
 @click.option(
     "--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True, help="Of the file."
 )
-@click.option("--quantize", type=click.Choice(["int8"]), help="Compute in 8-bit integers: smaller, faster on CPUs.")
+@click.option("--quantize", type=click.Choice(["int8"]), help="Compute in 8-bit integers: a third of the size.")
 @click.option("--data", type=PATH, help="Where the run's images are now.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def export(quantize: str | None, **options: Any) -> None:
