@@ -24,7 +24,9 @@ MOST = 1024  # images of a batch: 0.6 GB of pixels
 @device
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each row.")
 def benchmark(models: tuple[Path, ...], batch_sizes: str, precision: str | None, device: str, as_json: bool) -> None:
-    """Measure latency and throughput of each MODEL: a run, a model.safetensors or an ONNX file.
+    """Measure latency and throughput of models.
+
+    MODEL is a run, a model.safetensors or an ONNX file.
 
     From pixels of 375x500 to probabilities: resizing included, decoding not.
     """

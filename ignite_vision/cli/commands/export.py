@@ -42,7 +42,9 @@ FORMAT = "onnx is for onnxruntime; pt2 needs torch and no code of yours; safeten
 @click.option("--data", type=PATH, help="Where the run's images are now.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def export(quantize: str | None, **options: Any) -> None:
-    """Write the model of RUN, or a model.safetensors, as one file with everything inside.
+    """Write a trained model as one file with everything inside.
+
+    RUN is a run directory or a model.safetensors.
 
     Images of any size go in, calibrated probabilities come out. The file is compared with the model on the run's test
     images first, and is only kept if it says the same.

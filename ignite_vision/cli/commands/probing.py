@@ -36,7 +36,7 @@ SET = "Set a field of the recipe, such as split_seed; repeatable."
 def probe(
     recipe: str, models: str | None, data: Path | None, settings: tuple[str, ...], as_json: bool, **options: Any
 ) -> None:
-    """Try several backbones on a folder of images, and say which is best.
+    """Say which of several backbones is best for some images.
 
     The features of each are computed once and kept, and the same head is fitted to them: `run` with the model that is
     recommended takes seconds. Two or three models are tried side by side, too. The test split is not looked at.

@@ -11,7 +11,10 @@ from ignite_vision.errors import UserError
 @click.option("--models", "of_models", is_flag=True, help="List models instead, those that PATTERN names.")
 @click.argument("pattern", required=False)
 def list_recipes(of_models: bool, pattern: str | None) -> None:
-    """List the built-in recipes, or with --models every model that can be named: 'vit_*', 'timm:*dinov2*'."""
+    """List the built-in recipes, or the models.
+
+    With --models every model that can be named, or those of a pattern: 'vit_*', 'timm:*dinov2*'.
+    """
     if of_models:
         _list_models(pattern or "*")
     elif pattern:

@@ -38,7 +38,9 @@ def serve(
     precision: str | None,
     threads: int | None,
 ) -> None:
-    """Serve MODEL, a run directory or its model.safetensors, as a web page and an HTTP interface.
+    """Serve MODEL as a web page and an HTTP interface.
+
+    MODEL is a run directory or its model.safetensors.
 
     \b
     ignite-vision serve runs/photos-1a2b3c     the page is at http://127.0.0.1:8000
