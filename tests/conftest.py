@@ -12,7 +12,7 @@ from ignite_vision import Recipe, Splits
 from ignite_vision.data.containers import ArrayImages
 from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import LoadedRecipe
-from ignite_vision.system.process import tune_processor
+from ignite_vision.system.process import flush_denormals, tune_processor
 
 torch.set_num_threads(2)
 tune_processor()  # as the command does
@@ -41,6 +41,12 @@ def homes(tmp_path, monkeypatch):
     monkeypatch.setenv("IGNITE_VISION_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("IGNITE_VISION_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def processor():
+    """Undo what a test did to its thread: onnxruntime has numbers that are almost nothing count again."""
+    flush_denormals()
 
 
 def squares(root: Path) -> Splits:
