@@ -146,7 +146,7 @@ def probe(
         except UserError as error:
             skipped[candidate.model] = str(error)
     if prepared is None or not kept:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+        reasons = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in skipped.items())
         raise UserError(f"no model could be tried: {reasons}", next_step="Name others with --models NAME=WEIGHTS.")
     found = [one.probed for one in kept]
     together = best_together(kept, prepared)

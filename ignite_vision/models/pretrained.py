@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -14,6 +13,7 @@ from ignite_vision.errors import UserError
 from ignite_vision.models.families import find
 from ignite_vision.models.families.family import Family
 from ignite_vision.models.weights import read_state_dict
+from ignite_vision.system.files import sha256
 
 ModelField = str | Callable[[int], nn.Module]
 
@@ -82,7 +82,7 @@ def publisher(model: ModelField, weights: str) -> tuple[Family, str]:
 
 def _content(model: ModelField, weights: str) -> str:
     if path := weights_file(weights):
-        return _sha256(path)
+        return sha256(path)
     family, name = publisher(model, weights)
     return family.weights_identity(name, weights)
 
@@ -91,11 +91,3 @@ def _unpublished(weights: str) -> NoReturn:
     """Refuse a name of weights for a recipe's own function."""
     hint = "Use --set weights=none or a path."
     raise UserError(f"this recipe's model has no published weights '{weights}'", next_step=hint)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -151,3 +152,12 @@ def _temporary_home() -> Path:
     if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != user):
         raise UserError("the cache folder belongs to another user", folder, "Set XDG_CACHE_HOME to a folder of yours.")
     return folder
+
+
+def sha256(path: Path) -> str:
+    """The file's hash in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

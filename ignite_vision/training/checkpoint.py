@@ -31,7 +31,7 @@ from ignite_vision.models.model_file import save_tensors
 from ignite_vision.models.state import tensors_and_extra
 from ignite_vision.models.weights import load_plain, refuse_inflated
 from ignite_vision.system import distributed
-from ignite_vision.system.files import sync
+from ignite_vision.system.files import sha256, sync
 
 FORMAT_VERSION = 1
 MAX_MANIFEST = 1 << 20  # bytes; a larger one is not ours
@@ -125,15 +125,6 @@ def seal(manifest: Mapping[str, Any]) -> str:
     """Hash of everything else in a manifest: against accidents, not against people."""
     rest = {name: value for name, value in manifest.items() if name != "seal"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """The file's hash in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def verify(directory: Path) -> dict[str, Any]:

@@ -75,7 +75,10 @@ def evaluate_each_epoch(run: Run, flag: StopFlag) -> Validation:
 
 
 def judge_strength(run: Run, validation: Validation) -> None:
-    """Record the strength of logistic regression, and judge it by cross-validation where validation images are few."""
+    """Record the strength of logistic regression, and judge it by cross-validation where validation images are few.
+
+    The run ends with the first strength that changes nothing.
+    """
     if run.plan.head != "logistic":
         return
     solver: Any = run.optimizer
@@ -83,6 +86,8 @@ def judge_strength(run: Run, validation: Validation) -> None:
     @run.trainer.on(Events.EPOCH_COMPLETED)
     def judge() -> None:
         run.history.record("strength", solver.strength, show=True)
+        if solver.settled:
+            run.trainer.terminate()
         if solver.few:
             logits, targets = solver.held_out()
             loss, score = loss_and_accuracy(logits, targets)["loss"], run.recipe.score

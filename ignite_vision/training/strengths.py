@@ -39,7 +39,7 @@ class Strengths(torch.optim.Optimizer):
 
         Where the validation images are few, of these as well.
         """
-        super().__init__([layer.weight, layer.bias], {"lr": 1.0, "step": 0})
+        super().__init__([layer.weight, layer.bias], {"lr": 1.0, "step": 0, "settled": False})
         self.layer, self.features = layer, features
         self.few = len(targets) > 1
         self.targets = torch.cat(targets).to(layer.weight.device)
@@ -52,6 +52,11 @@ class Strengths(torch.optim.Optimizer):
         """Of the last step: what scikit-learn calls 1 / C."""
         return strength_of(self.param_groups[0]["step"])
 
+    @property
+    def settled(self) -> bool:
+        """Whether the last step left every head as it was: weaker strengths would, too."""
+        return bool(self.param_groups[0]["settled"])
+
     @cached_property
     def regression(self) -> Regression:
         """The features, standardised over the training images: they take memory, so process 0 alone has them."""
@@ -63,7 +68,9 @@ class Strengths(torch.optim.Optimizer):
         del closure
         self.param_groups[0]["step"] += 1
         heads, weight, bias = distributed.from_first(self._solved)
-        self.state[self.layer.weight]["heads"] = heads.to(self.layer.weight.device)
+        heads, before = heads.to(self.layer.weight.device), self.state[self.layer.weight].get("heads")
+        self.param_groups[0]["settled"] = before is not None and heads.equal(before)
+        self.state[self.layer.weight]["heads"] = heads
         with torch.no_grad():
             self.layer.weight.copy_(weight)
             self.layer.bias.copy_(bias)

@@ -59,13 +59,13 @@ def test_a_long_list_of_classes_is_cut(classes, text):
     assert class_list(tuple(classes)) == text
 
 
-def test_the_runs_own_results_lead_to_its_other_splits_and_its_curves():
+def test_the_runs_own_results_lead_to_predictions_and_its_curves():
     directory = RunDirectory(Path("runs/x"))
     assert list(results(NUMBERS, directory, directory.path)) == [
         "test accuracy 0.9000 on 1,234 images · balanced 0.8500 · loss 0.3210",
         "weakest classes: b 0.50",
         "run directory: runs/x",
-        "next: ignite-vision evaluate runs/x --split val, or look at runs/x/curves.svg",
+        "next: ignite-vision predict runs/x PHOTOS/, or look at runs/x/curves.svg",
     ]
 
 

@@ -100,6 +100,20 @@ def test_a_killed_run_ends_with_the_same_bits(make_head, tmp_path, event, data):
     assert_same_results(whole, resumed)
 
 
+def test_a_run_ends_with_the_first_strength_that_changes_nothing_also_when_it_is_killed_there(make_head, tmp_path):
+    whole = make_head(out=tmp_path / "whole", epochs=40)
+    outcome = train(whole)
+    rows = history(whole)
+    assert outcome.stopped_early and outcome.epochs == len(rows) < 40
+    assert rows[-1]["train_loss"] == rows[-2]["train_loss"] < rows[-3]["train_loss"]
+
+    last = Events.ITERATION_COMPLETED(once=len(rows))
+    train_until(saved_often(make_head(out=tmp_path / "killed", epochs=40)), last, kill)
+    resumed = make_head(out=tmp_path / "killed", epochs=40)
+    train(resumed)
+    assert_same_results(whole, resumed)
+
+
 @pytest.mark.parametrize("event", [Events.ITERATION_COMPLETED(once=3), Events.EPOCH_COMPLETED(once=4)])
 def test_a_stopped_run_ends_with_the_same_bits(make_head, tmp_path, event):
     whole = make_head(out=tmp_path / "whole")

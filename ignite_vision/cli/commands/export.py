@@ -51,9 +51,12 @@ def export(quantize: str | None, **options: Any) -> None:
     """
     from ignite_vision.inference.export import Request
     from ignite_vision.inference.export import export as write
+    from ignite_vision.inference.onnx_file import require_onnx
     from ignite_vision.system.process import resume_garbage_collection
 
     resume_garbage_collection()
+    if options["format"] == "onnx":
+        require_onnx()
     say("exporting, which takes about a minute ...")
     done = write(Request(int8=quantize == "int8", **options), leave_nothing)
     for line in report(done):
