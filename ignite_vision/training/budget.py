@@ -41,19 +41,28 @@ def as_planned(prepared: Prepared) -> Prepared:
 
     UserError for a budget that is not the run's: its epochs are planned, and its schedule is made for them.
     """
-    seconds, directory = prepared.options.budget, prepared.directory
-    if seconds is None or not directory.exists():
+    if prepared.options.budget is None:
         return prepared
+    epochs = distributed.from_first(lambda: planned_before(prepared))  # the others need not see its disk
+    if epochs is None:
+        return prepared
+    options = dataclasses.replace(prepared.options, budget=None)
+    return with_epochs(dataclasses.replace(prepared, options=options), epochs)
+
+
+def planned_before(prepared: Prepared) -> int | None:
+    """The epochs in run.json, if the run is there and they are planned. UserError for another budget than the run's."""
+    seconds, directory = prepared.options.budget, prepared.directory
+    if not directory.exists():
+        return None
     planned = directory.read_settings().get("time")
     if planned is None:
         raise UserError("this run began without --time", directory, "Leave it out, or choose another --out.")
-    if planned["epochs"] is None:
-        return prepared
-    if planned["seconds"] != seconds:
-        what = f"this run was planned for {in_words(planned['seconds'])}: {planned['epochs']} epochs"
+    epochs: int | None = planned["epochs"]
+    if epochs is not None and planned["seconds"] != seconds:
+        what = f"this run was planned for {in_words(planned['seconds'])}: {epochs} epochs"
         raise UserError(what, directory, "Use --epochs N to train longer, or choose another --out.")
-    options = dataclasses.replace(prepared.options, budget=None)
-    return with_epochs(dataclasses.replace(prepared, options=options), planned["epochs"])
+    return epochs
 
 
 def within_budget(prepared: Prepared, plan: Plan, rows: Rows) -> Prepared:
