@@ -27,7 +27,7 @@ from torch.utils.data import Subset
 from torchvision import datasets as tv_datasets
 from torchvision import models as zoo
 
-from benchmarks import exported, ours, tutorials
+from benchmarks import exported, heads, ours, tutorials
 from benchmarks.clock import Row, ratios, ratios_of, seconds
 from benchmarks.sides import Side, as_lightning, as_the_command, as_the_tutorial
 from ignite_vision import datasets
@@ -35,6 +35,7 @@ from ignite_vision.data.containers import ImageFiles
 from ignite_vision.loading.sources import Decoded
 from ignite_vision.system import environment
 from ignite_vision.system.device import pick_precision
+from ignite_vision.system.process import tune_processor
 
 EPOCHS = 3  # of the tutorial's passes that are run to their end
 TIMED_IMAGES = 96  # of the tutorial's pass over photographs, which is then multiplied
@@ -267,6 +268,16 @@ def export(data: Path, scratch: Path, device: torch.device) -> list[Row]:
     return exported.rows_of(out, device)
 
 
+def accuracies(data: Path, scratch: Path, _device: torch.device) -> list[Row]:
+    """Heads on frozen networks against scikit-learn's: a page of its own, since it is no ratio of times."""
+    if importlib.util.find_spec("timm") is None:
+        print("timm is not installed: no page about heads", file=sys.stderr)
+        return []
+    tune_processor()
+    heads.page(data, scratch)
+    return []
+
+
 def call(arguments: list[str], environ: dict[str, str]) -> None:
     """Run the command in a process of its own."""
     subprocess.run([sys.executable, "-m", "ignite_vision", *arguments], env=environ, check=True, capture_output=True)
@@ -299,6 +310,7 @@ GROUPS = {
     "allocator": allocator,
     "command": command,
     "export": export,
+    "heads": accuracies,
 }
 
 

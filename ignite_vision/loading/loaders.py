@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import multiprocessing
 import signal
@@ -40,7 +41,8 @@ class Loader(DataLoader[Batch]):
             return map(self.dataset.__getitem__, iter(self.sampler))
         main = threading.current_thread() is threading.main_thread()
         before = signal.getsignal(signal.SIGCHLD) if main and self.num_workers and hasattr(signal, "SIGCHLD") else None
-        batches = super().__iter__()
+        with _killed_workers_named():  # those kept from the epoch before are asked whether they are there
+            batches = super().__iter__()
         if before is not None:  # torch's handler would raise wherever the main thread is, in the middle of a step
             signal.signal(signal.SIGCHLD, before)
         return _whole(batches)
@@ -56,17 +58,25 @@ def _whole(batches: Iterator[Batch | UserError]) -> Iterator[Batch]:
     """Pass batches on; raise what a worker returned as an error, and WorkerKilled when one is gone."""
     while True:
         try:
-            batch = next(batches)
+            with _killed_workers_named():
+                batch = next(batches)
         except StopIteration:
             return
-        except (RuntimeError, OSError, EOFError) as error:
-            own = "Caught " in str(error)  # what a data set raised, with the worker's traceback in its text
-            if not own and ("exited unexpectedly" in str(error) or isinstance(error, ConnectionError | EOFError)):
-                raise WorkerKilled from error
-            raise
         if isinstance(batch, UserError):
             raise batch
         yield batch
+
+
+@contextlib.contextmanager
+def _killed_workers_named() -> Iterator[None]:
+    """Within, what torch raises when a worker is gone is WorkerKilled."""
+    try:
+        yield
+    except (RuntimeError, OSError, EOFError) as error:
+        own = "Caught " in str(error)  # what a data set raised, with the worker's traceback in its text
+        if not own and ("exited unexpectedly" in str(error) or isinstance(error, ConnectionError | EOFError)):
+            raise WorkerKilled from error
+        raise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,6 +49,17 @@ def test_a_worker_that_is_gone_is_said_in_words(error):
     assert failure.value.code == STOPPED
 
 
+def test_a_worker_that_was_killed_between_two_epochs_is_said_in_words(make_run):
+    loader = built(make_run(cache="none", workers=2)).loaders.train
+    list(loader)
+    for worker in loader._iterator._workers:
+        worker.kill()
+        worker.join()
+    with pytest.raises(WorkerKilled, match="a loader worker was killed"):
+        list(loader)
+    loader.close()
+
+
 def test_what_a_data_set_raises_is_passed_on_as_it_is():
     def batches():
         raise RuntimeError("Caught RuntimeError in DataLoader worker process 0. the worker exited unexpectedly")

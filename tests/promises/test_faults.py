@@ -596,7 +596,8 @@ class TestSignals:
 
     def test_a_worker_that_was_killed_is_one_line_and_the_run_goes_on_later(self, tmp_path):
         whole, out = tmp_path / "whole", tmp_path / "run"
-        options = ("--epochs", 40, "--set", "patience=none")
+        # within an optimizer step nothing is saved then: a checkpoint from before must be there to resume from
+        options = ("--epochs", 40, "--set", "patience=none", "--checkpoint-every", 4)
         goes_on(whole, *options)
         child = start("run", STUBBORN, "--out", out, *options, "--workers", 2)
         child.wait_for("epoch  2/40")
