@@ -23,8 +23,7 @@ JUDGED = 64
 DEEP = tuple(MODES.index(mode) for mode in MODES if mode.startswith("I"))  # 16 bits or more a pixel
 QUARTER = 64  # of 256: a maximum below it leaves two bits of 16 unused
 TYPICAL = 0.5  # what more than half of the images have is how the data are
-SMALL = f"less than {TINY} pixels high or wide: enlarged, they are blots"
-CLEAR = ("RGBA", "LA", "PA")
+CLEAR = tuple(MODES.index(mode) for mode in ("RGBA", "LA", "PA"))
 ENDINGS = {  # formats that a file of this name may have
     **dict.fromkeys((".jpg", ".jpeg", ".jfif"), ("JPEG",)),
     **dict.fromkeys((".tif", ".tiff"), ("TIFF",)),
@@ -32,62 +31,85 @@ ENDINGS = {  # formats that a file of this name may have
     **{".png": ("PNG",), ".webp": ("WEBP",), ".gif": ("GIF",), ".bmp": ("BMP",)},
 }
 
+TEXTS = {  # kind -> level, what it is, what to do
+    "damaged": (
+        "look",
+        "damaged inside: the decoder fills up what is missing, and training reads it without an error",
+        "Replace or remove the files.",
+    ),
+    "half_used": (
+        "look",
+        "of 16 bits whose values stay below a quarter of the range: read as nearly black",
+        "Save them with their full range, or with 8 bits.",
+    ),
+    "tiny": (
+        "look",
+        f"less than {TINY} pixels high or wide: enlarged, they are blots",
+        "Remove them, or find larger ones.",
+    ),
+    "dark": ("look", "nearly black", "Look at them: an exposure that failed, or 16 bits read as 8."),
+    "blank": ("look", "of one colour: they show nothing of their class", "Remove them, unless nothing is a class."),
+    "blurred": ("look", "blurred", "Look at them: remove what a person could not name either."),
+    "aspect": (
+        "look",
+        f"more than {LONG:g} times as long as wide: the centre square that the model sees is a quarter at most",
+        "Cut them up, or crop them to what they show.",
+    ),
+    "extension": (
+        "note",
+        "of another format than the name says: read all the same here, not by every program",
+        "Rename them.",
+    ),
+    "transparent": (
+        "note",
+        "with transparency, which lies on white when they are read",
+        "Save them on the ground that is meant.",
+    ),
+}
+
 
 def faults(images: Collection, records: Records) -> Iterator[Finding]:
-    """Yield what is wrong with single images; each has one fault of those that its pixels show."""
+    """Yield what is wrong with single images."""
     yield from unreadable(images, records)
+    for kind, holds in masks(images, records).items():
+        yield from of_images(images, kind, holds)
+
+
+def masks(images: Collection, records: Records) -> dict[str, np.ndarray]:
+    """Kind of fault -> which images have it: (N,) bool. Of those that pixels show, an image has the first alone."""
+    rows = records.rows
     shown = {
-        "damaged": (
-            records.rows["damaged"],
-            "look",
-            "damaged inside: the decoder fills up what is missing, and training reads it without an error",
-            "Replace or remove the files.",
-        ),
-        "half_used": (
-            np.isin(records.rows["mode"], DEEP) & (records.rows["highest"] < QUARTER),
-            "look",
-            "of 16 bits whose values stay below a quarter of the range: read as nearly black",
-            "Save them with their full range, or with 8 bits.",
-        ),
-        "tiny": (
-            unusual(records.short < TINY),
-            "look",
-            SMALL,
-            "Remove them, or find larger ones.",
-        ),
-        "dark": (
-            records.rows["brightest"] < DARK,
-            "look",
-            "nearly black",
-            "Look at them: an exposure that failed, or 16 bits read as 8.",
-        ),
-        "blank": (
-            records.rows["contrast"] < BLANK,
-            "look",
-            "of one colour: they show nothing of their class",
-            "Remove them, unless nothing is a class.",
-        ),
-        "blurred": (
-            (records.rows["sharpness"] < BLURRED) & (records.short >= JUDGED),
-            "look",
-            "blurred",
-            "Look at them: remove what a person could not name either.",
-        ),
+        "half_used": np.isin(rows["mode"], DEEP) & (rows["highest"] < QUARTER),
+        "tiny": unusual(records.short < TINY),
+        "dark": rows["brightest"] < DARK,
+        "blank": rows["contrast"] < BLANK,
+        "blurred": (rows["sharpness"] < BLURRED) & (records.short >= JUDGED),
     }
-    taken = ~records.rows["readable"]
-    for kind, (holds, level, what, next_step) in shown.items():
-        yield from of_images(images, kind, level, holds & ~taken, what, next_step)
-        taken |= holds & (kind != "damaged")
-    yield from shapes(images, records)
-    yield from names(images, records)
+    found, free = {"damaged": rows["damaged"] & rows["readable"]}, rows["readable"].copy()
+    for kind, holds in shown.items():
+        found[kind] = holds & free
+        free &= ~holds
+    return found | header_masks(images, records)
+
+
+def header_masks(images: Collection, records: Records) -> dict[str, np.ndarray]:
+    """The same of what headers alone show."""
+    rows = records.rows
+    wrong = np.zeros(len(records), dtype=bool)
+    for k in np.flatnonzero(rows["format"] < len(FORMATS)):
+        wrong[k] = is_misnamed(images.path(int(k)), format_name(rows["format"][k]))
+    return {
+        "aspect": unusual(rows["readable"] & (records.long > LONG * records.short)),
+        "extension": wrong,
+        "transparent": unusual(np.isin(rows["mode"], CLEAR)),
+    }
 
 
 def faults_of_headers(images: Collection, records: Records) -> Iterator[Finding]:
     """Yield what headers alone show, without a pixel decoded."""
-    small = unusual(records.rows["readable"] & (records.short < TINY))
-    yield from of_images(images, "tiny", "look", small, SMALL, "Remove them, or find larger ones.")
-    yield from shapes(images, records)
-    yield from names(images, records)
+    yield from of_images(images, "tiny", unusual(records.rows["readable"] & (records.short < TINY)))
+    for kind, holds in header_masks(images, records).items():
+        yield from of_images(images, kind, holds)
 
 
 def unusual(holds: np.ndarray) -> np.ndarray:
@@ -95,12 +117,11 @@ def unusual(holds: np.ndarray) -> np.ndarray:
     return holds & (holds.mean() <= TYPICAL if len(holds) else True)
 
 
-def of_images(
-    images: Collection, kind: str, level: str, holds: np.ndarray, what: str, next_step: str
-) -> Iterator[Finding]:
+def of_images(images: Collection, kind: str, holds: np.ndarray) -> Iterator[Finding]:
     """Yield one finding on the images for which it holds, if there are any. holds: (N,) bool."""
     chosen = np.flatnonzero(holds)
     if len(chosen):
+        level, what, next_step = TEXTS[kind]
         message = f"{counted(len(chosen), 'image')} {what}"
         yield Finding(kind, level, len(chosen), message, next_step, images.names(chosen))
 
@@ -113,26 +134,6 @@ def unreadable(images: Collection, records: Records) -> Iterator[Finding]:
         chosen = sorted(records.reasons)
         message = f"{counted(len(chosen), 'image')} that cannot be read: {why}. Training ends at the first"
         yield Finding("unreadable", "must", len(chosen), message, "Replace or remove them.", images.names(chosen))
-
-
-def shapes(images: Collection, records: Records) -> Iterator[Finding]:
-    """Yield images that are so long that the model sees a fraction of them."""
-    holds = unusual(records.rows["readable"] & (records.long > LONG * records.short))
-    what = f"more than {LONG:g} times as long as wide: the centre square that the model sees is a quarter at most"
-    yield from of_images(images, "aspect", "look", holds, what, "Cut them up, or crop them to what they show.")
-
-
-def names(images: Collection, records: Records) -> Iterator[Finding]:
-    """Yield files named after another format, and images with transparency."""
-    rows = records.rows
-    wrong = np.zeros(len(records), dtype=bool)
-    for k in np.flatnonzero(rows["format"] < len(FORMATS)):
-        wrong[k] = is_misnamed(images.path(int(k)), format_name(rows["format"][k]))
-    what = "of another format than the name says: read all the same here, not by every program"
-    yield from of_images(images, "extension", "note", wrong, what, "Rename them.")
-    clear = np.isin(rows["mode"], [MODES.index(mode) for mode in CLEAR])
-    what = "with transparency, which lies on white when they are read"
-    yield from of_images(images, "transparent", "note", unusual(clear), what, "Save them on the ground that is meant.")
 
 
 def is_misnamed(path: Path | None, kind: str) -> bool:

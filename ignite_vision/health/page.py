@@ -16,6 +16,7 @@ from ignite_vision._version import __version__
 from ignite_vision.errors import UserError, printable
 from ignite_vision.health.collection import Collection
 from ignite_vision.health.duplicates import Pairs
+from ignite_vision.health.scan import complaints
 
 LEVELS = {"must": "Must fix", "look": "Look at", "note": "Note"}
 SIDE, QUALITY = 176, 62  # of a thumbnail: pixels of the long side, and WebP's; 2.8 kB each
@@ -89,10 +90,11 @@ def side_by_side(images: Collection, pairs: Pairs) -> Iterator[dict[str, str]]:
 def thumbnails(images: Collection, names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield (id, data URL) of these images; an empty one where it cannot be read."""
     wanted = set(names)
-    for k in range(len(images) if wanted else 0):
-        name = images.name(k)
-        if name in wanted:
-            yield name, thumbnail(images, k)
+    with complaints():  # decoders repeat here what the scan has heard
+        for k in range(len(images) if wanted else 0):
+            name = images.name(k)
+            if name in wanted:
+                yield name, thumbnail(images, k)
 
 
 def thumbnail(images: Collection, k: int) -> str:
