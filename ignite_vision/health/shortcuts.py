@@ -14,8 +14,9 @@ MOST = 5_000  # images that are looked at: 0.5 s for 2,000
 TREES, LEAST_IN_LEAF, FOLDS = 60, 3, 3
 ENOUGH = 10  # images of a class
 FOUND = 0.9  # recall of a class that is given away,
-TIMES_CHANCE = 5  # and it is this many times chance
-ALL_FOUND = 0.5  # of the way from chance to 1, for all classes together
+TIMES_CHANCE = 5  # and it is this many times chance,
+FALSELY = 0.05  # or no more than this share of other images is taken for it: of 2 to 5 classes none is 5 times chance
+ALL_FOUND = 0.5  # of the way from chance to 1, for all classes together, if they are more than 5
 GREY = 3  # median of the largest channel minus the smallest
 APART = 0.5  # difference of a class's share of grey images from that of the others
 
@@ -68,14 +69,16 @@ def given_away(facts: np.ndarray, targets: np.ndarray, names: tuple[str, ...]) -
         return None
     folds = StratifiedKFold(min(FOLDS, int(np.bincount(targets)[labels].min())), shuffle=True, random_state=0)
     trees = ExtraTreesClassifier(TREES, min_samples_leaf=LEAST_IN_LEAF, class_weight="balanced", random_state=0)
-    right = cross_val_predict(trees, facts, targets, cv=folds) == targets
-    recall = {label: float(right[targets == label].mean()) for label in labels.tolist()}
+    guessed = cross_val_predict(trees, facts, targets, cv=folds)
+    recall = {label: float((guessed[targets == label] == label).mean()) for label in labels.tolist()}
+    falsely = {label: float((guessed[targets != label] == label).mean()) for label in labels.tolist()}
     chance = 1 / len(labels)
-    found = {names[k]: r for k, r in recall.items() if r >= FOUND and r >= TIMES_CHANCE * chance}
+    found = {k: r for k, r in recall.items() if r >= FOUND and (r >= TIMES_CHANCE * chance or falsely[k] <= FALSELY)}
     if found:
-        return sorted(found), min(found.values())
+        return sorted(names[k] for k in found), min(found.values())
     balanced = float(np.mean(list(recall.values())))
-    return ([], balanced) if (balanced - chance) / (1 - chance) > ALL_FOUND else None
+    together = len(labels) > TIMES_CHANCE and (balanced - chance) / (1 - chance) > ALL_FOUND
+    return ([], balanced) if together else None
 
 
 def grey_classes(images: Collection, records: Records) -> Iterator[Finding]:

@@ -65,3 +65,10 @@ def test_of_many_images_some_of_every_class_are_looked_at():
     chosen = sample(targets, np.ones(len(targets), dtype=bool))
     assert len(chosen) == 5_000
     assert np.bincount(targets[chosen], minlength=4)[[0, 1, 2, 3]].tolist() == pytest.approx([3741, 1247, 0, 12], abs=2)
+
+
+def test_of_two_classes_one_is_given_away_too():
+    format_of, random = np.repeat([[0.0], [1.0]], 20, axis=0), np.random.default_rng(0).random((40, 1))
+    targets = np.repeat([0, 1], 20)
+    assert given_away(np.hstack([format_of, random]), targets, ("a", "b")) == (["a", "b"], 1.0)
+    assert given_away(random, targets, ("a", "b")) is None
