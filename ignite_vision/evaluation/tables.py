@@ -32,9 +32,9 @@ def write_results(predictions: Predictions, numbers: dict[str, Any], folder: Pat
 def _write_all(predictions: Predictions, numbers: dict[str, Any], folder: Path) -> None:
     columns = ("n", "precision", "recall", "f1", "accuracy")
     per_class = [(name, *(row.get(c, "") for c in columns)) for name, row in numbers["per_class"].items()]
-    write_atomically(folder / "per_class.csv", _csv([("class", *columns), *per_class]))
-    write_atomically(folder / "confusion.csv", _csv([("true", "predicted", "count"), *confusion(predictions)]))
-    write_atomically(folder / "predictions.csv", _csv(prediction_rows(predictions)))
+    write_atomically(folder / "per_class.csv", as_csv([("class", *columns), *per_class]))
+    write_atomically(folder / "confusion.csv", as_csv([("true", "predicted", "count"), *confusion(predictions)]))
+    write_atomically(folder / "predictions.csv", as_csv(prediction_rows(predictions)))
     # last: whoever finds metrics.json finds the others too
     write_atomically(folder / "metrics.json", json.dumps(json_plain(numbers), indent=2, allow_nan=False) + "\n")
 
@@ -59,7 +59,8 @@ def prediction_rows(predictions: Predictions) -> Iterator[tuple[Any, ...]]:
         yield i, names[t], names[p], f"{q:.6f}", int(t == p)
 
 
-def _csv(rows: Iterable[tuple[Any, ...]]) -> str:
+def as_csv(rows: Iterable[tuple[Any, ...]]) -> str:
+    """Return rows as the text of a CSV file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
