@@ -94,10 +94,9 @@ def of_training(rows: Sequence[EpochRow]) -> Iterator[Finding]:
 def of_labels(suspects: Sequence[Suspect]) -> Iterator[Finding]:
     """Yield how many labels look wrong."""
     if suspects:
-        n, sure = len(suspects), sum(s.sure for s in suspects)
+        n = len(suspects)
         what = "1 image may carry the wrong label" if n == 1 else f"{n:,} images may carry the wrong label"
-        likely = f", {sure:,} of them very likely" if 0 < sure < n else ""
-        yield Finding("warn", f"{what}{likely}: worth a look before training again", "labels")
+        yield Finding("warn", f"{what}: worth a look before training again", "labels")
 
 
 def of_pairs(pairs: Sequence[Pair]) -> Iterator[Finding]:

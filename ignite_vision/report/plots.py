@@ -14,6 +14,7 @@ from ignite_vision.training.history import EpochRow
 
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 12, 36  # room around a plot
 BINS = 10  # of confidence, in the diagram
+POWERS = 1000  # largest value as a multiple of the smallest from which on an axis has powers of ten
 SHARES = 120  # places of the coverage curve
 
 
@@ -28,6 +29,8 @@ class Plot:
     xlabel: str
     width: int = 420
     height: int = 240
+    powers: bool = False
+    """The y axis has powers of ten at equal distances; its ends and ticks are above 0."""
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -42,7 +45,8 @@ class Plot:
     def down(self, value: float) -> float:
         """Place of a value on the y axis."""
         _, top, _, bottom = self.box
-        return round(top + (bottom - top) * (self.y[1] - value) / (self.y[1] - self.y[0]), 1)
+        low, high, at = (math.log10(v) if self.powers else v for v in (*self.y, value))
+        return round(top + (bottom - top) * (high - at) / (high - low), 1)
 
     def line(self, xs: Sequence[float], ys: Sequence[float]) -> str:
         """Points of a polyline; what has no place is left out."""
@@ -96,7 +100,9 @@ def curves(rows: Sequence[EpochRow]) -> list[Curve]:
 def curve(rows: Sequence[EpochRow], title: str, train: list[float], val: list[float]) -> Curve:
     """Lay out one: a value per epoch in each series; train may be empty."""
     epochs = [row.epoch for row in rows]
-    ticks = nice_ticks(*extent([*train, *val]))
+    low, high = extent([*train, *val])
+    powers = low > 0 and high > POWERS * low
+    ticks = decades(low, high) if powers else nice_ticks(low, high)
     first, last = epochs[0], max(epochs[-1], epochs[0] + 1)
     whole = [e for e in nice_ticks(first, last) if e == int(e) and first <= e <= last]
     plot = Plot(
@@ -108,11 +114,17 @@ def curve(rows: Sequence[EpochRow], title: str, train: list[float], val: list[fl
             for v in ticks
         ],
         "epoch",
+        powers=powers,
     )
     best = next((k for k in reversed(range(len(rows))) if rows[k].best), None)
     place = None if best is None or not drawable(val[best]) else (plot.across(epochs[best]), plot.down(val[best]))
     stopped = plot.across(epochs[-1]) if rows[-1].stopped else None
     return Curve(title, plot, plot.line(epochs, train) if train else "", plot.line(epochs, val), place, stopped)
+
+
+def decades(low: float, high: float) -> list[float]:
+    """Powers of ten that cover [low, high], which are above 0."""
+    return [10.0**k for k in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
 
 
 def reliability_plot() -> Plot:

@@ -65,8 +65,7 @@ def test_training_that_knows_its_images_by_heart_or_ends_too_early_is_told():
 def test_suspects_are_counted():
     one = Suspect("a", "val", 0, "ant", "bee", 0.01, 0.9)
     assert "1 image may carry the wrong label:" in texts(suspects=[one])[0][1]
-    other = Suspect("b", "val", 0, "ant", "bee", 0.04, 0.9)
-    assert "2 images may carry the wrong label, 1 of them very likely" in texts(suspects=[one, other])[0][1]
+    assert "2 images may carry the wrong label:" in texts(suspects=[one, one])[0][1]
 
 
 def test_a_pair_that_is_hardly_confused_is_not_told():

@@ -38,6 +38,11 @@ class TestCurves:
         assert [curve.title for curve in found] == ["Loss", "Accuracy", "ema"]
         assert len(found[2].val.split()) == 1
 
+    def test_of_values_of_many_magnitudes_have_powers_of_ten_at_equal_distances(self):
+        found = curves([row(1, recorded={"strength": 1e5}), row(2, recorded={"strength": 10.0})])[2].plot
+        assert [value for value, _ in found.yticks] == [10, 100, 1000, 1e4, 1e5]
+        assert found.down(100) - found.down(1000) == pytest.approx(found.down(10) - found.down(100), abs=0.2)
+
     def test_of_one_epoch_and_of_nothing_finite_can_be_drawn(self):
         (loss, _) = curves([row(1, 0.5, best=True, train_loss=math.nan, val_loss=math.inf)])
         assert (loss.train, loss.val, loss.best) == ("", "", None)
