@@ -15,7 +15,7 @@ from ignite_vision.evaluation.predictions import Predictions
 from ignite_vision.report.thumbnails import TINY, heat_picture, thumbnail, webp
 
 WORST, UNSURE, SUSPECTS = 24, 12, 24  # images shown
-TYPICAL = 30  # classes; of more the weakest
+TYPICAL, FEW = 30, 12  # classes that all have a typical image; of more the weakest few
 BEST = 3  # classes named of an image
 
 Heat = Callable[[Sequence[int], Sequence[int]], Sequence[torch.Tensor | None]]
@@ -56,7 +56,7 @@ def galleries(
     heat: Heat | None,
     order: Sequence[int],
 ) -> Galleries:
-    """Choose and draw. order: of the classes, for the typical ones; the first 30 have one."""
+    """Choose and draw. order: of the classes, for the typical ones; of more than 30 the first 12 have one."""
     probabilities, labels, targets = (
         predictions.probabilities.numpy(),
         predictions.labels.numpy(),
@@ -66,8 +66,8 @@ def galleries(
     wrong = np.flatnonzero(labels != targets)
     worst = wrong[np.argsort(own[wrong], kind="stable")][:WORST]
     unsure = np.argsort(probabilities.max(1, initial=0), kind="stable")[:UNSURE]
-    found = (most_typical(c, own, labels, targets) for c in order)
-    typical = [i for i in found if i is not None][:TYPICAL]
+    found = (most_typical(c, own, labels, targets) for c in (order if len(order) <= TYPICAL else order[:FEW]))
+    typical = [i for i in found if i is not None]
     chosen = list(dict.fromkeys(int(i) for i in (*worst, *unsure, *typical)))
     cards = dict(zip(chosen, drawn(chosen, predictions, images, preprocessing, heat), strict=True))
     first, second, third = ([cards[int(i)] for i in group] for group in (worst, unsure, typical))

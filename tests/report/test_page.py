@@ -117,3 +117,85 @@ def test_classes_without_test_images_and_two_classes_can_be_shown():
 
 def test_it_is_the_same_each_time():
     assert render(evidence()) == render(evidence())
+
+
+@pytest.mark.slow
+class TestInABrowser:
+    def test_a_click_on_a_head_sorts_and_another_turns_the_order_round(self, visit):
+        page = visit()
+        names = "#per-class tbody th"
+        page.get_by_role("button", name="Class", exact=True).click()
+        ascending = page.locator(names).all_inner_texts()
+        page.get_by_role("button", name="Class", exact=True).click()
+        assert page.locator(names).all_inner_texts() == ascending[::-1]
+        assert page.locator("#per-class th[aria-sort]").get_attribute("aria-sort") == "descending"
+        page.get_by_role("button", name="Found").focus()
+        page.keyboard.press("Enter")
+        values = [float(cell.get_attribute("data-value")) for cell in page.locator("#per-class td:nth-child(3)").all()]
+        assert values == sorted(values)
+
+    def test_find_leaves_the_classes_with_these_letters(self, visit):
+        page = visit()
+        page.get_by_label("Find a class").fill("CLASS 07")
+        assert page.locator("#per-class tbody tr:visible").count() == 1
+        page.get_by_label("Find a class").fill("")
+        assert page.locator("#per-class tbody tr:visible").count() == 40
+
+    def test_the_confusion_is_read_by_pointing_and_a_class_is_chosen_by_keyboard(self, visit):
+        page = visit()
+        picture = page.locator("#confusion-pixels")
+        box = picture.bounding_box()
+        picture.hover(position={"x": box["width"] - 2, "y": box["height"] - 2})
+        assert " right" in page.locator("#confusion-readout").inner_text()
+        page.get_by_label("Class", exact=True).select_option(label="class 05")
+        assert page.locator("#focus-table tbody th").first.inner_text() == "class 05"
+        picture.click(position={"x": 3, "y": 3})
+        chosen = page.locator("#focus option:checked").inner_text()
+        assert page.locator("#focus-table tbody th").first.inner_text() == chosen
+
+    def test_pointing_at_the_map_shows_an_image_and_arrow_keys_go_through_the_errors(self, visit):
+        page = visit(3)
+        tip = page.locator("#tip")
+        assert not tip.is_visible()
+        page.locator("#map circle").first.dispatch_event("pointerover")
+        assert tip.is_visible()
+        page.locator("#map").focus()
+        page.keyboard.press("ArrowRight")
+        first = tip.inner_text()
+        assert "taken for" in first
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")
+        assert tip.inner_text() == first
+        page.keyboard.press("Escape")
+        assert not tip.is_visible()
+
+    def test_one_box_turns_all_heat_maps_off(self, visit):
+        page = visit(3)
+        heat = page.locator(".heat").first
+        heat.scroll_into_view_if_needed()
+        assert heat.is_visible()
+        page.get_by_label("heat maps").uncheck()
+        assert page.locator(".heat:visible").count() == 0
+
+    @pytest.mark.parametrize("classes", [3, 40])
+    def test_a_phone_has_nothing_beyond_its_edge(self, visit, classes):
+        page = visit(classes, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+    def test_by_keyboard_the_first_stop_skips_to_the_report_and_all_that_can_be_used_is_reached(self, visit):
+        page = visit()
+        reached = set()
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            reached.add(page.evaluate("document.activeElement.id || document.activeElement.innerText"))
+        assert {"focus", "find", "heat", "map", "F1"} <= reached
+
+    def test_without_scripts_everything_but_these_is_there(self, browser, files):
+        context = browser.new_context(java_script_enabled=False)
+        page = context.new_page()
+        page.goto(files[40].as_uri())
+        assert page.locator("#per-class tbody tr:visible").count() == 40
+        assert page.locator(".only-script:visible").count() == 0
+        context.close()
