@@ -23,6 +23,7 @@ from ignite_vision.loading.plan import Plan, Rows, choose
 from ignite_vision.models.model_file import read_header, write_model
 from ignite_vision.models.state import versioned
 from ignite_vision.prepare import Prepared
+from ignite_vision.report.board import write_for_tensorboard
 from ignite_vision.report.curves import write_curves
 from ignite_vision.system import distributed
 from ignite_vision.training import fit
@@ -179,8 +180,20 @@ def finish(run: Run) -> Outcome:
         tested = {name: value for name, value in numbers.items() if name not in TABLES}
         write_model(run.directory.model, state, {**header, "metrics": json_plain(tested)})
         write_results(predictions, numbers, run.directory.path)
+        show_results(run, predictions, numbers)
     last = run.history.rows[-1]
     return Outcome(numbers, last.epoch, last.stopped)
+
+
+def show_results(run: Run, predictions: Predictions, numbers: dict[str, Any]) -> None:
+    """Give TensorBoard the results; where it cannot be written, the run has them all the same."""
+    settings = fields_of(run.recipe)
+    try:
+        write_for_tensorboard(
+            run.directory.tensorboard, run.history.rows[-1].epoch, predictions, run.splits.test, numbers, settings
+        )
+    except (OSError, ModuleNotFoundError) as error:
+        run.say(f"warning: no results for TensorBoard: {error}")
 
 
 def calibrate(run: Run) -> dict[str, Any]:

@@ -34,10 +34,10 @@ def write_results(predictions: Predictions, numbers: dict[str, Any], folder: Pat
 
 
 def _write_all(predictions: Predictions, numbers: dict[str, Any], folder: Path) -> None:
-    write_atomically(folder / "per_class.csv", _csv(class_rows(numbers["per_class"])))
-    write_atomically(folder / "coverage.csv", _csv(coverage_rows(numbers["coverage"])))
-    write_atomically(folder / "confusion.csv", _csv([("true", "predicted", "count"), *confusion(predictions)]))
-    write_atomically(folder / "predictions.csv", _csv(prediction_rows(predictions)))
+    write_atomically(folder / "per_class.csv", as_csv(class_rows(numbers["per_class"])))
+    write_atomically(folder / "coverage.csv", as_csv(coverage_rows(numbers["coverage"])))
+    write_atomically(folder / "confusion.csv", as_csv([("true", "predicted", "count"), *confusion(predictions)]))
+    write_atomically(folder / "predictions.csv", as_csv(prediction_rows(predictions)))
     # last: whoever finds metrics.json finds the others too
     write_atomically(folder / "metrics.json", json.dumps(json_plain(numbers), indent=2, allow_nan=False) + "\n")
 
@@ -98,7 +98,8 @@ def _places(k: int) -> list[str]:
     return [f"top{place}" for place in range(2, k + 2)]
 
 
-def _csv(rows: Iterable[tuple[Any, ...]]) -> str:
+def as_csv(rows: Iterable[tuple[Any, ...]]) -> str:
+    """Return rows as the text of a CSV file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
