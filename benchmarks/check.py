@@ -222,10 +222,10 @@ def couples(pairs: Pairs) -> Iterator[tuple[int, int]]:
     return zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
 
 
-def save(image: Image.Image, path: Path, **options: int) -> None:
+def save(image: Image.Image, path: Path) -> None:
     """Save an image, with its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, **options)
+    image.save(path)
 
 
 def planted_shortcuts(images: Collection, records: Records) -> Iterator[str]:
