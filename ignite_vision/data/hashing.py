@@ -1,7 +1,7 @@
 """Hashes of what an image looks like: recompressed, resized, mirrored or made grey, a picture keeps its hash, nearly.
 
 256 bits, each one frequency of the 64x64 luminance against the median of all (a DCT hash, as phash's 64 bits are). Not
-kept by rotations, and by crops only up to some 3 % of a side.
+kept by rotations, and by crops only up to 1 % of each side.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from ignite_vision.health.collection import Collection
 from ignite_vision.health.findings import Finding, counted
 from ignite_vision.health.records import MODES, Records, format_name
 
-# Chosen on photographs of Caltech-101, Caltech-256 and ImageNet; docs/check.md has what they find on others.
+# Chosen on photographs of Caltech-101, Caltech-256, ImageNet and Stanford Dogs; docs/check.md has what they find.
 TINY = 32  # pixels of the short side
 LONG = 4.0  # times the short side: the centre square shows a quarter
 DARK = 60  # 99 % of the luminances are below
