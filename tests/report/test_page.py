@@ -86,9 +86,12 @@ def test_hostile_names_of_classes_and_files_are_text(more):
 
 def test_the_verdict_has_interval_baseline_and_chance():
     found = evidence()
-    text = " ".join(" ".join(Page(render(found)).words).split())
+    text = " ".join("".join(Page(render(found)).words).split())
     right = int((found.predictions.labels == found.predictions.targets).sum())
+    low, high = found.numbers["intervals"]["accuracy"]
     assert f"{right} of 60 test images" in text
+    assert f"between {100 * low:.1f} % and {100 * high:.1f} % (95 % interval). Always saying “ant”" in text
+    assert "\\u" not in text
 
 
 def test_a_run_without_heat_maps_says_so_and_without_errors_too():
