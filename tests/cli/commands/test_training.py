@@ -199,19 +199,6 @@ def test_a_signal_saves_says_how_to_resume_and_the_same_command_does(tmp_path, n
         assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
-@pytest.mark.slow
-@pytest.mark.real_data
-def test_a_folder_that_nobody_prepared_becomes_a_good_classifier(test_data, tmp_path):
-    weights = f"weights={test_data / 'weights' / 'mobilenet_v2.pth'}"
-    folder = test_data / "caltech256" / "256_ObjectCategories"
-    done = command("run", "caltech256", "--data", folder, "--set", "model=mobilenet_v2", "--set", weights, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert float(re.search(r"test accuracy (0\.\d+)", done.stdout)[1]) >= 0.92
-    assert re.search(
-        r"images\s+RGB 224x224, short side resized to 256 \(bilinear\), mean 0.485 0.456 0.406, std 0.229", done.stderr
-    )
-
-
 @pytest.mark.parametrize(
     ("outcome", "line"),
     [
