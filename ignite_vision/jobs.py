@@ -17,6 +17,8 @@ from ignite_vision.evaluation.coverage import Fitted, fit_thresholds
 from ignite_vision.evaluation.metrics import TABLES, metrics
 from ignite_vision.evaluation.predictions import Predictions, predict
 from ignite_vision.evaluation.tables import json_plain, write_results
+from ignite_vision.health.collection import Collection
+from ignite_vision.health.quick import quick, spoken
 from ignite_vision.identity import fields_of
 from ignite_vision.loading.batches import eval_batch
 from ignite_vision.loading.plan import Plan, Rows, choose
@@ -65,6 +67,7 @@ def train_and_evaluate(prepared: Prepared, announce: Callable[[Prepared, Plan], 
             return before.outcome
         if before.new:  # said by process 0: the others need not see its disk
             refuse_unreadable(prepared)
+            say_findings(prepared)
         plan = choose(prepared)
         if before.new:
             write_settings(prepared, plan)
@@ -89,6 +92,14 @@ def refuse_unreadable(prepared: Prepared) -> None:
         (path, reason), many = found[0], len(found) > 1
         what = f"{len(found):,} image files cannot be read, the first" if many else "an image file cannot be read"
         raise UserError(f"{what}: {reason}", path, "Replace or remove it, then run the same command again.")
+
+
+def say_findings(prepared: Prepared) -> None:
+    """Say in process 0 what numbers, names, headers and equal files show: at most five lines, 0.1 ms an image."""
+    if distributed.is_first():
+        place = f" --data {prepared.options.data}" if prepared.options.data else ""
+        for line in spoken(quick(Collection(prepared.splits)), f"ignite-vision check {prepared.loaded.spec}{place}"):
+            prepared.say(line)
 
 
 def take_up(prepared: Prepared) -> Before:
@@ -262,6 +273,7 @@ def rehearse(prepared: Prepared) -> tuple[Plan, str]:
     (the plan that the run would have, what came of it as a line)
     """
     refuse_unreadable(prepared)
+    say_findings(prepared)
     plan = choose(prepared)
     run = build(prepared, Plan("none", "a dry run"))
     with contextlib.closing(run.loaders):
