@@ -11,6 +11,7 @@ from ignite_vision.data.containers import Container
 from ignite_vision.data.splits import Splits
 from ignite_vision.data.splits_csv import apply_csv
 from ignite_vision.errors import DAMAGED, UserError
+from ignite_vision.evaluation.coverage import Fitted
 from ignite_vision.evaluation.metrics import metrics
 from ignite_vision.evaluation.other_data import align, warn_of_seen
 from ignite_vision.evaluation.tables import write_results
@@ -60,7 +61,8 @@ def evaluate_run(directory: RunDirectory, split: str, options: Options, say: Say
     # evaluated alike by any number of processes
     same = not changed_environment(settings, classifier.device, classifier.precision, but=("processes",))
     exact = of_header(header).get("exact") is True and same
-    numbers = {**metrics(predictions, subject.split), "exact": exact, **what_of(header), **subject.facts}
+    found = metrics(predictions, subject.split, recipe.split_seed, Fitted.from_header(header))
+    numbers = {**found, "exact": exact, **what_of(header), **subject.facts}
     if distributed.is_first():
         write_results(predictions, numbers, subject.folder)
     return Evaluated(numbers, subject.folder)

@@ -13,15 +13,19 @@ from ignite_vision.data.splits import content_hash, fingerprint, sample_digests
 from ignite_vision.data.splits_csv import resized, write_csv
 from ignite_vision.errors import BAD_INPUT, DAMAGED, UserError
 from ignite_vision.evaluation.calibration import MIN_IMAGES, abstain_below, fit_temperature
-from ignite_vision.evaluation.metrics import metrics
+from ignite_vision.evaluation.coverage import Fitted, fit_thresholds
+from ignite_vision.evaluation.metrics import TABLES, metrics
 from ignite_vision.evaluation.predictions import Predictions, predict
 from ignite_vision.evaluation.tables import json_plain, write_results
+from ignite_vision.health.collection import Collection
+from ignite_vision.health.quick import quick, spoken
 from ignite_vision.identity import fields_of
 from ignite_vision.loading.batches import eval_batch
 from ignite_vision.loading.plan import Plan, Rows, choose
 from ignite_vision.models.model_file import read_header, write_model
 from ignite_vision.models.state import versioned
 from ignite_vision.prepare import Prepared
+from ignite_vision.report.board import write_for_tensorboard
 from ignite_vision.report.curves import write_curves
 from ignite_vision.system import distributed
 from ignite_vision.training import fit
@@ -63,6 +67,7 @@ def train_and_evaluate(prepared: Prepared, announce: Callable[[Prepared, Plan], 
             return before.outcome
         if before.new:  # said by process 0: the others need not see its disk
             refuse_unreadable(prepared)
+            say_findings(prepared)
         plan = choose(prepared)
         if before.new:
             write_settings(prepared, plan)
@@ -87,6 +92,14 @@ def refuse_unreadable(prepared: Prepared) -> None:
         (path, reason), many = found[0], len(found) > 1
         what = f"{len(found):,} image files cannot be read, the first" if many else "an image file cannot be read"
         raise UserError(f"{what}: {reason}", path, "Replace or remove it, then run the same command again.")
+
+
+def say_findings(prepared: Prepared) -> None:
+    """Say in process 0 what numbers, names, headers and equal files show: at most five lines, 0.1 ms an image."""
+    if distributed.is_first():
+        place = f" --data {prepared.options.data}" if prepared.options.data else ""
+        for line in spoken(quick(Collection(prepared.splits)), f"ignite-vision check {prepared.loaded.spec}{place}"):
+            prepared.say(line)
 
 
 def take_up(prepared: Prepared) -> Before:
@@ -172,13 +185,26 @@ def finish(run: Run) -> Outcome:
         header["weights_sha256"] = write_model(run.directory.model, state, header)
         write_curves(run.history.rows, run.directory.curves, run.loaded.name)
     predictions = dataclasses.replace(predict_test(run), temperature=header["temperature"])
-    numbers = {**metrics(predictions, "test"), "exact": run.exact, **what_of(header)}
+    found = metrics(predictions, "test", run.recipe.split_seed, Fitted.from_header(header))
+    numbers = {**found, "exact": run.exact, **what_of(header)}
     if distributed.is_first():
-        tested = {name: value for name, value in numbers.items() if name != "per_class"}
+        tested = {name: value for name, value in numbers.items() if name not in TABLES}
         write_model(run.directory.model, state, {**header, "metrics": json_plain(tested)})
         write_results(predictions, numbers, run.directory.path)
+        show_results(run, predictions, numbers)
     last = run.history.rows[-1]
     return Outcome(numbers, last.epoch, last.stopped)
+
+
+def show_results(run: Run, predictions: Predictions, numbers: dict[str, Any]) -> None:
+    """Give TensorBoard the results; where it cannot be written, the run has them all the same."""
+    settings = fields_of(run.recipe)
+    try:
+        write_for_tensorboard(
+            run.directory.tensorboard, run.history.rows[-1].epoch, predictions, run.splits.test, numbers, settings
+        )
+    except (OSError, ModuleNotFoundError) as error:
+        run.say(f"warning: no results for TensorBoard: {error}")
 
 
 def calibrate(run: Run) -> dict[str, Any]:
@@ -189,7 +215,8 @@ def calibrate(run: Run) -> dict[str, Any]:
         run.say(f"note: {few}, where {MIN_IMAGES} are needed: the probabilities are not calibrated")
     temperature = fit_temperature(predictions.logits, predictions.targets)
     sure = dataclasses.replace(predictions, temperature=temperature).probabilities
-    return {"temperature": temperature, "abstain_below": abstain_below(sure, predictions.targets)}
+    threshold = abstain_below(sure, predictions.targets)
+    return {"temperature": temperature, "abstain_below": threshold, "calibration": fit_thresholds(sure).to_header()}
 
 
 def predict_split(run: Run, split: str) -> Predictions:
@@ -246,6 +273,7 @@ def rehearse(prepared: Prepared) -> tuple[Plan, str]:
     (the plan that the run would have, what came of it as a line)
     """
     refuse_unreadable(prepared)
+    say_findings(prepared)
     plan = choose(prepared)
     run = build(prepared, Plan("none", "a dry run"))
     with contextlib.closing(run.loaders):

@@ -26,6 +26,8 @@ class Purpose(enum.IntEnum):
     STEP = 3  # (iteration): dropout and everything else inside the step
     SPLIT = 4  # (class): which images become validation and test
     AUGMENT = 5  # (epoch, image): crops and flips
+    BOOTSTRAP = 6  # of split_seed: which images are drawn again for an interval
+    FOLDS = 7  # which images judge which others' labels
 
 
 def key(seed: int, purpose: Purpose, *words: int) -> int:

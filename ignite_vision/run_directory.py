@@ -103,6 +103,21 @@ class RunDirectory:
         """Results on the test split; written last, so with it a run is finished."""
         return self.path / "metrics.json"
 
+    @property
+    def report(self) -> Path:
+        """What explains the results, for a browser."""
+        return self.path / "report.html"
+
+    @property
+    def label_suspects(self) -> Path:
+        """Images whose label may be wrong; written with the report."""
+        return self.path / "label_suspects.csv"
+
+    @property
+    def check(self) -> Path:
+        """What `check` found in the images."""
+        return self.path / "check.json"
+
     def results(self, split: str) -> Path:
         """Folder of the results on a split: the run's own are those of the test split."""
         return self.path if split == "test" else self.path / split

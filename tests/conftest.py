@@ -14,7 +14,7 @@ from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.system.process import flush_denormals, tune_processor
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 tune_processor()  # as the command does
 
 

@@ -1,6 +1,7 @@
 """A whole command's work: when a run is finished, what it is refused for, and that no work is lost."""
 
 import csv
+import dataclasses
 import json
 import shutil
 
@@ -12,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from ignite_vision import Classifier, datasets
 from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.evaluation.calibration import abstain_below, fit_temperature
-from ignite_vision.jobs import rehearse
+from ignite_vision.jobs import rehearse, train_and_evaluate
 from ignite_vision.models.model_file import read_header
 from tests.helpers.runs import said, train
 
@@ -208,3 +209,17 @@ def test_a_rehearsal_leaves_nothing_and_says_what_the_run_would_use(make_run, tm
     assert plan.kind == "resident"
     assert "trained two batches (loss" in finding
     assert not (tmp_path / "run").exists()
+
+
+def test_what_the_files_show_is_said_before_the_first_epoch(image_folder, make_run):
+    (image_folder / "banana" / "same.jpg").write_bytes((image_folder / "apple" / "00.jpg").read_bytes())
+    for number in range(9):
+        (image_folder / "cherry" / f"{number:02}.jpg").unlink()
+    said = []
+    fields = {"data_function": datasets.image_folder, "model": "cifar10_cnn", "image_size": 32, "epochs": 1}
+    prepared = make_run(data=image_folder, **fields)
+    prepared = dataclasses.replace(prepared, say=said.append)
+    train_and_evaluate(prepared, lambda *_: said.append("announced"))
+    before = said[: said.index("announced")]
+    assert [line for line in before if line.startswith("warning: 1 pair of equal files")]
+    assert [line for line in before if line.startswith("warning: 1 class with fewer than 8 images ('cherry' has 3)")]

@@ -21,13 +21,13 @@ def test_the_augmentations_draws_are_frozen():
 
 
 def test_a_purpose_keeps_its_number():
-    assert [p.name for p in Purpose] == ["INIT", "ORDER", "SAMPLE", "STEP", "SPLIT", "AUGMENT"]
-    assert [int(p) for p in Purpose] == list(range(6))
+    assert [p.name for p in Purpose] == ["INIT", "ORDER", "SAMPLE", "STEP", "SPLIT", "AUGMENT", "BOOTSTRAP", "FOLDS"]
+    assert [int(p) for p in Purpose] == list(range(8))
 
 
 def test_no_two_words_share_a_key():
     keys = {key(seed, purpose, word) for seed in range(10) for purpose in Purpose for word in range(100)}
-    assert len(keys) == 10 * 6 * 100
+    assert len(keys) == 10 * len(Purpose) * 100
 
 
 def test_draws_follow_the_image_not_the_batch():

@@ -131,7 +131,7 @@ def results(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> I
         yield f"weakest classes: {weak}"
     if folder == directory.path:
         yield f"run directory: {directory}"
-        yield f"next: ignite-vision predict {directory} PHOTOS/, or look at {directory.curves}"
+        yield f"next: ignite-vision report {directory}, or ignite-vision predict {directory} PHOTOS/"
     else:
         yield f"results: {folder}"
         yield f"next: look at {folder / 'predictions.csv'} for each image, at {folder / 'confusion.csv'} for each class"

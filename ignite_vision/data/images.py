@@ -7,6 +7,7 @@ error, not half a picture.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import io
 import mmap
 import os
@@ -91,6 +92,28 @@ def pixels_of(data: bytes | bytearray, name: str) -> int:
         return image.width * image.height
     except DAMAGE as error:
         raise UserError(f"cannot read image: {_reason(error)}", name, NEXT_STEP) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What a file says of itself. format: one of FORMATS. mode: Pillow's name of channels and bits."""
+
+    format: str
+    width: int
+    height: int
+    mode: str
+
+
+def inspect(path: Path | str) -> Header:
+    """Read a file's header, whatever its name, size or content: 50 us. UserError if it is no image, or not there."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            raise UserError("cannot read image: not a regular file", path, NEXT_STEP)
+        with Image.open(path, formats=FORMATS) as image:
+            return Header(image.format or "", image.width, image.height, image.mode)
+    except DAMAGE as error:
+        reason = getattr(error, "strerror", None) or _reason(error)
+        raise UserError(f"cannot read image: {reason}", path, NEXT_STEP) from error
 
 
 def _in_turn(pixels: int, decode: Callable[[T], torch.Tensor], source: T) -> torch.Tensor:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 
+from ignite_vision.evaluation.counts import Counts
+
+LEVEL = 0.95  # of every interval
+DRAWS = 2_000  # of a bootstrap: its ends are the 50th from below and from above
+AT_ONCE = 4_000_000  # numbers in memory while drawing
 Z = 1.959963984540054  # of the normal distribution, for 95 %
 NOISE = 0.05  # a difference that chance alone makes at least this often is called noise
 
@@ -28,6 +35,65 @@ def mcnemar(one: torch.Tensor, other: torch.Tensor) -> float:
     one, other: (n,) bool, which images each has right. Only images that one of them alone has right count.
     """
     first, second = int((one & ~other).sum()), int((other & ~one).sum())
-    n, fewer = first + second, min(first, second)
-    tail = sum(math.comb(n, k) for k in range(fewer + 1))
+    return fair_coin(first, second)
+
+
+def fair_coin(heads: int, tails: int) -> float:
+    """How often a fair coin falls at least as unevenly: the exact two-sided test. 1.0 for no throw."""
+    n, fewer, term, tail = heads + tails, min(heads, tails), 1, 1
+    for k in range(1, fewer + 1):  # binomial coefficients, each from the one before: whole numbers, so exact
+        term = term * (n - k + 1) // k
+        tail += term
     return float(min(1.0, 2 * tail / 2**n)) if n else 1.0
+
+
+def bootstrap(
+    confusion: np.ndarray, statistic: Callable[[Counts], np.ndarray], seed: int, draws: int = DRAWS
+) -> tuple[float, float]:
+    """95 % interval of what a confusion matrix decides: percentiles over images drawn again, with replacement.
+
+    confusion: (C,C) counts. Drawing its cells is the same as drawing the images. The same seed gives the same draws.
+    """
+    values = [statistic(counts) for counts in _drawn(confusion, np.random.default_rng(seed), draws)]
+    return _percentiles(np.concatenate(values))
+
+
+def bootstrap_mean(values: np.ndarray, seed: int, draws: int = DRAWS) -> tuple[float, float]:
+    """95 % interval of the mean of (N,) values over images, by the same bootstrap. (NaN, NaN) for none."""
+    n, generator = len(values), np.random.default_rng(seed)
+    if not n:
+        return math.nan, math.nan
+    parts = _parts(draws, n)
+    return _percentiles(np.concatenate([values[generator.integers(n, size=(d, n))].mean(1) for d in parts]))
+
+
+def _drawn(confusion: np.ndarray, generator: np.random.Generator, draws: int) -> Iterator[Counts]:
+    """Yield counts with a leading axis of draws, as many at once as fit."""
+    rows, columns = np.nonzero(confusion)
+    cells, c, n = confusion[rows, columns], len(confusion), int(confusion.sum())
+    right = rows == columns
+    by_column = np.argsort(columns, kind="stable")
+    for d in _parts(draws, len(cells)):
+        drawn = generator.multinomial(n, cells / n, size=d)
+        correct = np.zeros((d, c), np.int64)
+        correct[:, rows[right]] = drawn[:, right]
+        yield Counts(correct, _sums(drawn, rows, c), _sums(drawn[:, by_column], columns[by_column], c))
+
+
+def _sums(values: np.ndarray, groups: np.ndarray, c: int) -> np.ndarray:
+    """(D,K) values of K sorted groups -> (D,C) sums over each of the C groups."""
+    total = np.zeros((len(values), c), np.int64)
+    there, starts = np.unique(groups, return_index=True)
+    total[:, there] = np.add.reduceat(values, starts, axis=1)
+    return total
+
+
+def _parts(draws: int, width: int) -> list[int]:
+    """Cut draws of so many numbers each into parts that fit into memory."""
+    most = max(1, AT_ONCE // width)
+    return [min(most, draws - done) for done in range(0, draws, most)]
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

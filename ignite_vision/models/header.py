@@ -17,6 +17,7 @@ MAX_CLASSES = 100_000  # ImageNet-21k has 21,841
 MAX_SIDE = 4096  # pixels per side that the preprocessing may ask for
 MAX_BATCH = 65_536
 MAX_TEXT = 2_000  # characters of what pretrained weights are called
+MAX_IMAGES, MAX_THRESHOLDS = 10**12, 100  # of the images that the thresholds were chosen on
 TEMPERATURES = (1e-3, 1e3)
 MAX_MEAN, STDS = 1e6, (1e-6, 1e6)  # of values in [0, 1]; beyond, float32 ends in infinity
 
@@ -101,6 +102,16 @@ def is_origin(value: Any) -> bool:
     return all(_is_text(text) and len(text) <= MAX_TEXT for text in texts)
 
 
+def is_calibration(value: Any) -> bool:
+    """Whether this says what validation images decided: of which split, how many, and (share, threshold) pairs."""
+    if not isinstance(value, dict) or not _is_text(value.get("fitted_on")):
+        return False
+    n, pairs = value.get("n"), value.get("thresholds")
+    if not (n == 0 or _is_whole(n, MAX_IMAGES)) or not isinstance(pairs, list) or len(pairs) > MAX_THRESHOLDS:
+        return False
+    return all(isinstance(pair, list) and len(pair) == 2 and all(_is_number(v, 0, 1) for v in pair) for pair in pairs)
+
+
 def _is_whole(value: Any, most: int) -> bool:
     return type(value) is int and 1 <= value <= most  # not isinstance: True is an int
 
@@ -119,4 +130,5 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "abstain_below": lambda value: value is None or _is_number(value, 0, 1),
     "batch_size": lambda value: value is None or _is_whole(value, MAX_BATCH),
     "weights": lambda value: value is None or is_origin(value),
+    "calibration": lambda value: value is None or is_calibration(value),
 }

@@ -1,4 +1,4 @@
-"""Numbers for TensorBoard, written at once.
+"""Numbers and pictures for TensorBoard, written at once.
 
 tensorboardX's SummaryWriter hands them to a thread through a queue of ten: on a full disk the thread dies and the
 training waits for ever for room in the queue. Its lower layer, used here, raises OSError instead.
@@ -10,6 +10,9 @@ import contextlib
 import os
 import time
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 
 class Scalars:
@@ -33,6 +36,24 @@ class Scalars:
 
         for name, value in values.items():
             self.file.write_event(self.event(step=step, wall_time=time.time(), summary=scalar(name, value)))
+        self.file.flush()
+
+    def write_picture(self, name: str, pixels: np.ndarray, step: int) -> None:
+        """Append a picture, (H,W,3) uint8. OSError when the disk does not take it."""
+        from tensorboardX.summary import image
+
+        self._write(image(name, pixels, dataformats="HWC"), step)
+
+    def write_settings(self, settings: dict[str, str | float | bool], results: dict[str, float], step: int) -> None:
+        """Append hyperparameters with what came of them, for TensorBoard's table of runs. OSError as above."""
+        from tensorboardX.summary import hparams
+
+        for summary in hparams(settings, results):
+            self._write(summary, step)
+        self.write(results, step)
+
+    def _write(self, summary: Any, step: int) -> None:
+        self.file.write_event(self.event(step=step, wall_time=time.time(), summary=summary))
         self.file.flush()
 
     def close(self) -> None:

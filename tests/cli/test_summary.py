@@ -65,7 +65,7 @@ def test_the_runs_own_results_lead_to_predictions_and_its_curves():
         "test accuracy 0.9000 on 1,234 images · balanced 0.8500 · loss 0.3210",
         "weakest classes: b 0.50",
         "run directory: runs/x",
-        "next: ignite-vision predict runs/x PHOTOS/, or look at runs/x/curves.svg",
+        "next: ignite-vision report runs/x, or ignite-vision predict runs/x PHOTOS/",
     ]
 
 

@@ -9,17 +9,7 @@ from PIL import Image, ImageOps
 
 from ignite_vision.data.hashing import NEAR, PARTNERS, distance, near_pairs, perceptual_hash
 from ignite_vision.data.images import from_pillow
-
-
-def picture(seed, size=(160, 120)):
-    """A picture with structure at several scales, as photographs have it."""
-    random = np.random.default_rng(seed)
-    layers = []
-    for cells in (3, 6, 12, 24):
-        noise = Image.fromarray(random.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-        layers.append(np.asarray(noise.resize(size, Image.Resampling.BICUBIC), dtype=np.float64) / cells)
-    total = sum(layers)
-    return Image.fromarray((255 * (total - total.min()) / np.ptp(total)).astype(np.uint8))
+from tests.helpers.pictures import picture
 
 
 def hash_of(image):

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from ignite_vision.data import images
-from ignite_vision.data.images import MAX_BYTES, MAX_PIXELS, decode, read_image
+from ignite_vision.data.images import MAX_BYTES, MAX_PIXELS, Header, decode, inspect, read_image
 from ignite_vision.errors import UserError
 
 RANDOM = np.random.default_rng(0)
@@ -314,3 +314,16 @@ def test_photographs_have_pillows_pixels(test_data):
     assert files
     for path in files:
         assert read_image(path).equal(pixels(ImageOps.exif_transpose(Image.open(path))))
+
+
+def test_a_header_is_read_whatever_the_name_says(tmp_path):
+    Image.new("I;16", (30, 20)).save(tmp_path / "deep.jpg", "PNG")
+    assert inspect(tmp_path / "deep.jpg") == Header("PNG", 30, 20, "I;16")
+
+
+def test_a_header_that_is_none_is_one_error_that_names_the_file(tmp_path):
+    (tmp_path / "page.jpg").write_bytes(b"<html>")
+    for name, why in (("page.jpg", "not an image of a known format"), ("gone.jpg", "No such file"), (".", "not a reg")):
+        with pytest.raises(UserError, match=why) as caught:
+            inspect(tmp_path / name)
+        assert caught.value.path == tmp_path / name

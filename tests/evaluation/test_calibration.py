@@ -2,11 +2,19 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import brier_score_loss
 from torch.nn.functional import cross_entropy
 
-from ignite_vision.evaluation.calibration import abstain_below, fit_temperature
+from ignite_vision.evaluation.calibration import (
+    abstain_below,
+    brier_score,
+    calibration_error,
+    fit_temperature,
+    perfect_calibration_error,
+)
 
 
 def sampled(n, classes=10, scale=2.0, seed=0):
@@ -130,3 +138,50 @@ class TestAbstainBelow:
     def test_a_precision_that_is_no_fraction_is_refused(self, precision):
         with pytest.raises(ValueError, match="precision must be between 0 and 1"):
             abstain_below(torch.full((30, 2), 0.5), torch.zeros(30, dtype=torch.int64), precision)
+
+
+class TestCalibrationError:
+    def test_is_the_mean_gap_of_the_bins(self):
+        rows = [(0.9, True), (0.9, False), (0.6, True), (0.6, True)]
+        assert calibration_error(*confident(rows)) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
+
+    def test_a_confidence_of_1_is_in_the_last_bin(self):
+        assert calibration_error(*confident([(1.0, True), (0.99, True)])) == pytest.approx(0.005)
+
+    def test_of_a_model_that_is_calibrated_is_what_perfection_would_show(self):
+        """The error of a calibrated model is in the range that is stated, 19 times of 20."""
+        within = 0
+        for seed in range(40):
+            logits, targets = sampled(500, seed=seed)
+            probabilities = logits.double().softmax(1)
+            _, p95 = perfect_calibration_error(probabilities, seed)
+            within += calibration_error(probabilities, targets) <= p95
+        assert 34 <= within <= 40
+
+    def test_of_a_model_that_is_too_sure_is_far_more(self):
+        logits, targets = sampled(2_000)
+        probabilities = (logits.double() * 3).softmax(1)
+        mean, p95 = perfect_calibration_error(probabilities, 0)
+        assert mean < p95 < 0.04 < 0.1 < calibration_error(probabilities, targets)
+
+    def test_of_few_images_is_never_small_even_if_all_is_perfect(self):
+        few, many = (perfect_calibration_error(sampled(n)[0].double().softmax(1), 0)[0] for n in (50, 5_000))
+        assert many < 0.02 < 0.05 < few
+
+    def test_of_no_numbers_is_none(self):
+        probabilities, targets = confident([(math.nan, True)])
+        assert math.isnan(calibration_error(probabilities, targets))
+        assert all(map(math.isnan, perfect_calibration_error(probabilities, 0)))
+
+
+class TestBrier:
+    def test_is_the_squared_distance_to_the_truth(self):
+        assert brier_score(*confident([(1.0, True)])) == 0
+        assert brier_score(*confident([(1.0, False)])) == 2
+        assert brier_score(*confident([(0.7, True), (0.7, False)])) == pytest.approx((0.18 + 0.98) / 2)
+
+    def test_is_scikit_learns(self):
+        logits, targets = sampled(300)
+        probabilities = logits.double().softmax(1)
+        theirs = np.mean([brier_score_loss(targets == c, probabilities[:, c]) for c in range(10)]) * 10
+        assert brier_score(probabilities, targets) == pytest.approx(theirs, rel=1e-12)

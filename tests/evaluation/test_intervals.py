@@ -1,9 +1,14 @@
 """Intervals, and whether a difference is more than noise."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
-from ignite_vision.evaluation.intervals import mcnemar, wilson
+from ignite_vision.evaluation import intervals
+from ignite_vision.evaluation.counts import balanced_accuracy, counts_of, macro_f1
+from ignite_vision.evaluation.intervals import bootstrap, bootstrap_mean, mcnemar, wilson
 
 
 @pytest.mark.parametrize(
@@ -45,3 +50,55 @@ def test_a_difference_of_many_images_is_no_noise_and_one_of_few_is():
 
 def test_ten_thousand_images_do_not_overflow():
     assert mcnemar(*marks(5, 5000, 5200, 5)) == pytest.approx(0.0488, abs=2e-3)
+
+
+# 8 classes of 12 to 40 images, as a model may see them: rows are the truth, in shares
+TRUTH = np.eye(8) * 0.8 + np.roll(np.eye(8), 1, axis=1) * 0.15 + 0.05 / 8
+SIZES = np.array([12, 16, 20, 24, 28, 32, 36, 40])
+
+
+def drawn(generator):
+    """A confusion matrix of images drawn from TRUTH, the class of each included."""
+    cells = TRUTH * (SIZES / SIZES.sum())[:, None]
+    return generator.multinomial(SIZES.sum(), cells.ravel() / cells.sum()).reshape(8, 8)
+
+
+@pytest.mark.parametrize("statistic", [balanced_accuracy, macro_f1])
+def test_a_bootstrap_covers_the_truth_nearly_as_often_as_it_says(statistic):
+    generator = np.random.default_rng(0)
+    cells = TRUTH * (SIZES / SIZES.sum())[:, None] * 1e9
+    true = statistic(counts_of(cells))
+    found = [bootstrap(drawn(generator), statistic, seed, draws=400) for seed in range(300)]
+    assert 0.88 < np.mean([low <= true <= high for low, high in found]) < 0.98
+
+
+def test_a_bootstrap_of_the_cells_is_one_of_the_images():
+    """Against images drawn one by one."""
+    generator = np.random.default_rng(1)
+    confusion = drawn(generator)
+    cells = np.repeat(np.arange(64), confusion.ravel())
+    each = [
+        float(macro_f1(counts_of(np.bincount(generator.choice(cells, len(cells)), minlength=64).reshape(8, 8))))
+        for _ in range(2000)
+    ]
+    assert bootstrap(confusion, macro_f1, 0) == pytest.approx(np.quantile(each, [0.025, 0.975]), abs=0.01)
+
+
+def test_a_bootstrap_is_the_same_each_time_and_however_much_fits_into_memory(monkeypatch):
+    confusion, losses = drawn(np.random.default_rng(2)), np.random.default_rng(3).exponential(size=100)
+    whole = bootstrap(confusion, macro_f1, 5), bootstrap_mean(losses, 5)
+    assert whole == (bootstrap(confusion, macro_f1, 5), bootstrap_mean(losses, 5))
+    monkeypatch.setattr(intervals, "AT_ONCE", 1000)
+    assert whole == (bootstrap(confusion, macro_f1, 5), bootstrap_mean(losses, 5))
+
+
+def test_the_interval_of_a_mean_covers_it_nearly_as_often_as_it_says():
+    generator = np.random.default_rng(4)
+    found = [bootstrap_mean(generator.exponential(size=150), seed, draws=400) for seed in range(400)]
+    assert 0.90 < np.mean([low <= 1 <= high for low, high in found]) < 0.98
+
+
+def test_of_one_image_an_interval_is_a_point_and_of_none_there_is_none():
+    assert bootstrap_mean(np.array([0.5]), 0) == (0.5, 0.5)
+    assert bootstrap(np.array([[1, 0], [0, 0]]), balanced_accuracy, 0) == (1, 1)
+    assert all(map(math.isnan, bootstrap_mean(np.array([]), 0)))

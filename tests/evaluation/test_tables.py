@@ -9,9 +9,10 @@ import torch
 
 from ignite_vision.errors import NOT_SAVED, UserError
 from ignite_vision.evaluation import tables
+from ignite_vision.evaluation.coverage import Fitted
 from ignite_vision.evaluation.metrics import metrics
 from ignite_vision.evaluation.predictions import Predictions
-from ignite_vision.evaluation.tables import json_plain, write_results
+from ignite_vision.evaluation.tables import json_plain, prediction_rows, write_results
 
 
 def predictions(targets, labels, classes=("ant", "bee", "cow")):
@@ -36,6 +37,37 @@ def test_the_files_say_what_the_numbers_say(tmp_path):
         "cow",
     ]
     assert json.loads((tmp_path / "metrics.json").read_text())["n"] == 3
+
+
+def test_the_next_classes_that_the_model_thinks_of_stand_beside_the_first(tmp_path):
+    logits = torch.tensor([[0.0, 4, 2, 3, 1, -1], [9.0, 0, 0, 0, 0, 0]])
+    found = Predictions(("a", "b"), torch.tensor([2, 0]), logits, tuple("uvwxyz"))
+    write_results(found, metrics(found, "test"), tmp_path)
+    first, second = csv.DictReader((tmp_path / "predictions.csv").read_text().splitlines())
+    assert [first[name] for name in ("predicted", "top2", "top3", "top4", "top5")] == ["v", "x", "w", "y", "u"]
+    assert float(first["p_class"]) == pytest.approx(found.probabilities[0, 2].item(), abs=1e-6)
+    assert [second[f"top{k}"] for k in range(2, 6)] == ["v", "w", "x", "y"]
+
+
+def test_of_two_classes_there_is_one_next():
+    assert next(prediction_rows(predictions([0], [0], ("ant", "bee"))))[-2:] == ("p_class", "top2")
+
+
+def test_how_sure_answers_do_is_a_table_too(tmp_path):
+    found = predictions([0, 1, 2], [0, 1, 0])
+    numbers = metrics(found, "test", 0, Fitted(9, ((1.0, 0.0), (0.9, 0.9999))))
+    write_results(found, numbers, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "coverage.csv").read_text().splitlines()))
+    assert [(row["share"], row["threshold"], row["n"]) for row in rows] == [("1.0", "0.0", "3"), ("0.9", "0.9999", "0")]
+    assert [row["accuracy"] for row in rows] == [str(2 / 3), ""]
+
+
+def test_a_class_has_its_interval_in_the_table(tmp_path):
+    found = predictions([0, 0], [0, 1], ("ant", "bee"))
+    write_results(found, metrics(found, "test"), tmp_path)
+    ant, bee = csv.DictReader((tmp_path / "per_class.csv").read_text().splitlines())
+    assert float(ant["low"]) < 0.5 < float(ant["high"])
+    assert ant["roc_auc"] == bee["high"] == ""
 
 
 def test_names_with_commas_quotes_and_odd_bytes_survive(tmp_path):
@@ -64,7 +96,7 @@ def test_metrics_are_written_last(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "write_atomically", lambda path, text: written.append(path.name))
     found = predictions([0], [0])
     write_results(found, metrics(found, "test"), tmp_path)
-    assert sorted(written[:-1]) == ["confusion.csv", "per_class.csv", "predictions.csv"]
+    assert sorted(written[:-1]) == ["confusion.csv", "coverage.csv", "per_class.csv", "predictions.csv"]
     assert written[-1] == "metrics.json"
 
 

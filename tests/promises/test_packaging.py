@@ -35,6 +35,7 @@ def test_a_wheel_has_the_recipes_and_trains_from_another_folder(tmp_path):
     assert str(site) in shown.stdout.splitlines()[-1]
     trained = run("-m", "ignite_vision", "run", "digits", "--epochs", 1, cwd=tmp_path, env=environ)
     assert trained.returncode == 0, trained.stderr
+    assert all((site / "ignite_vision" / "report" / f"page.{kind}").exists() for kind in ("html", "css", "js"))
     assert (site / "ignite_vision" / "report" / "curves.svg").exists()
     assert not (site / "recipes").exists()
 

@@ -1,0 +1,175 @@
+"""Check a folder, a recipe's data or a run: look at every image once, and write down what was found."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ignite_vision.data.splits import cut
+from ignite_vision.errors import UserError
+from ignite_vision.health.classes import class_findings, counts
+from ignite_vision.health.collection import Collection
+from ignite_vision.health.duplicates import FILE, Pairs, as_csv, duplicate_findings, find_pairs
+from ignite_vision.health.faults import faults
+from ignite_vision.health.findings import Finding, worst_first
+from ignite_vision.health.page import render
+from ignite_vision.health.records import Records
+from ignite_vision.health.scan import scan
+from ignite_vision.health.shortcuts import shortcuts
+from ignite_vision.prepare import MOST_WORKERS, processors
+from ignite_vision.recipe import override
+from ignite_vision.recipe_files import LoadedRecipe, load, load_again
+from ignite_vision.run_data import data_folder, existing, load_data, recorded_folder, restored_splits
+from ignite_vision.run_directory import RunDirectory
+from ignite_vision.system.files import write_atomically
+
+FORMAT = 1  # of check.json
+DEFAULT_OUT = Path("check")
+RESULT = "check.json"  # written last, so with it a check is finished
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is checked. name: as the user said it. folder: where the images are. out: where the findings go."""
+
+    name: str
+    folder: Path
+    images: Collection
+    out: Path
+    page: str = "report.html"
+    right: dict[str, bool] = dataclasses.field(default_factory=dict)
+    """Id of a test image -> whether the run's model has it right; empty where there is none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """What was found, the worst first."""
+
+    subject: Subject
+    records: Records
+    pairs: Pairs
+    findings: list[Finding]
+
+    @property
+    def must(self) -> list[Finding]:
+        """What has to be fixed before training."""
+        return [finding for finding in self.findings if finding.level == "must"]
+
+    @property
+    def page(self) -> Path:
+        """Where the page is."""
+        return self.subject.out / self.subject.page
+
+    def to_dict(self) -> dict[str, Any]:
+        """check.json: JSON-plain, without clock and host."""
+        images = self.subject.images
+        return {
+            "format": FORMAT,
+            "root": self.subject.name,
+            "images": len(images),
+            "classes": counts(images),
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+def check(
+    target: str, data: Path | None, out: Path | None, settings: dict[str, str], workers: int | None, say: Say
+) -> Checked:
+    """Check a folder of images, a recipe's data or a run, and write the findings.
+
+    data, settings: as `run` has them. UserError if the images cannot be found, or the findings not be written.
+    """
+    subject = subject_of(target, data, out, settings, say)
+    refuse_place(subject)
+    images = subject.images
+    records = scan(images, min(processors(), MOST_WORKERS) if workers is None else workers, say)
+    pairs = find_pairs(records)
+    findings = [
+        *faults(images, records),
+        *class_findings(images),
+        *duplicate_findings(images, pairs, subject.right),
+        *shortcuts(images, records),
+    ]
+    checked = Checked(subject, records, pairs, worst_first(findings))
+    write(checked)
+    return checked
+
+
+def subject_of(target: str, data: Path | None, out: Path | None, settings: dict[str, str], say: Say) -> Subject:
+    """What a command names: a run by its directory, else whatever `run` takes. say: told the notes on the data."""
+    directory = RunDirectory(Path(target).expanduser())
+    if directory.exists():
+        return subject_of_run(directory, data, out, say)
+    loaded = load_images(target)
+    recipe = override(loaded.recipe, settings)
+    folder = data_folder(loaded, recipe, data, None)
+    given, _ = load_data(recipe, folder)
+    for note in given.notes:
+        say(f"warning: {note}")
+    splits = cut(given, recipe.val_fraction, recipe.test_fraction, recipe.split_seed)
+    names = frozenset(name for name, _ in given.items())
+    return Subject(target, folder, Collection(splits, names), out or DEFAULT_OUT)
+
+
+def load_images(target: str) -> LoadedRecipe:
+    """The recipe that `run` would take; a file that is no recipe is images that it lists."""
+    path = Path(target).expanduser()
+    if path.is_file() and path.suffix != ".py":
+        return dataclasses.replace(load("folder"), name=path.stem, spec=str(path.resolve()), data=path.resolve())
+    return load(target)
+
+
+def subject_of_run(directory: RunDirectory, data: Path | None, out: Path | None, say: Say) -> Subject:
+    """The images of a run in its own splits, with what its model says of the test images if it is trained."""
+    settings = directory.read_settings()
+    recipe = override(load_again(settings["spec"], directory.recipe_copy).recipe, settings["overrides"])
+    folder = existing(data) if data else recorded_folder(recipe, directory, "check")
+    given, _ = load_data(recipe, folder)
+    for note in given.notes:
+        say(f"warning: {note}")
+    names = frozenset(name for name, _ in given.items())
+    images = Collection(restored_splits(given, directory), names)
+    page = "report.html" if out else "check.html"  # beside the run's own report
+    return Subject(str(directory), folder, images, out or directory.path, page, answers(directory))
+
+
+def answers(directory: RunDirectory) -> dict[str, bool]:
+    """Id of a test image -> whether the model has it right. Empty where there are no results."""
+    try:
+        with (directory / "predictions.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return {row["path"]: row["correct"] == "1" for row in csv.DictReader(file)}
+    except (OSError, KeyError, csv.Error):
+        return {}
+
+
+def refuse_place(subject: Subject) -> None:
+    """UserError if the findings would lie among the images, or in a folder that holds something else."""
+    out = subject.out
+    if RunDirectory(out).exists():
+        return
+    if out.exists() and not out.is_dir():
+        raise UserError("the findings need a folder, and this is a file", out, "Choose another place with --out.")
+    if subject.images.path(0) is not None and out.resolve().is_relative_to(subject.folder.resolve()):
+        raise UserError("the findings would lie among the images", out, "Choose another place with --out.")
+    if out.is_dir() and any(out.iterdir()) and not (out / RESULT).is_file():
+        raise UserError("this folder holds something else", out, "Choose another place with --out.")
+
+
+def write(checked: Checked) -> None:
+    """Write duplicates.csv, the page, and last check.json. UserError (exit 2) if the folder cannot be written."""
+    out = checked.subject.out
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / FILE, as_csv(checked.subject.images, checked.pairs))
+        write_atomically(checked.page, render(checked.to_dict(), checked.subject.images, checked.pairs))
+        text = json.dumps(checked.to_dict(), indent=2, ensure_ascii=True) + "\n"
+        write_atomically(out / RESULT, text)
+    except OSError as error:
+        what = f"the findings cannot be written: {error.strerror}"
+        raise UserError(what, out, "Choose another place with --out.") from error

@@ -1,0 +1,1 @@
+"""What may be wrong with images, found before anything is trained on them."""

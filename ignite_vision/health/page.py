@@ -1,0 +1,119 @@
+"""What was found, as one HTML page without a script: thumbnails are inside, and nothing is loaded."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from ignite_vision._version import __version__
+from ignite_vision.errors import UserError, printable
+from ignite_vision.health.collection import Collection
+from ignite_vision.health.duplicates import Pairs
+from ignite_vision.health.scan import complaints
+
+LEVELS = {"must": "Must fix", "look": "Look at", "note": "Note"}
+SIDE, QUALITY = 176, 62  # of a thumbnail: pixels of the long side, and WebP's; 2.8 kB each
+SHOWN = 12  # pairs of a finding
+
+
+def render(found: dict[str, Any], images: Collection, pairs: Pairs) -> str:
+    """The page. found: check.json. Names of classes and files are text, whatever they hold."""
+    loader = jinja2.PackageLoader("ignite_vision.health", "")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    css, _, _ = loader.get_source(environment, "page.css")
+    galleries = {finding["kind"]: gallery(finding["kind"], images, pairs) for finding in found["findings"]}
+    names = {name for finding in found["findings"] for name in finding["images"]}
+    names |= {pair[side] for shown in galleries.values() for pair in shown for side in ("a", "b")}
+    text = environment.get_template("page.html").render(
+        found=found,
+        galleries=galleries,
+        thumbnails=dict(thumbnails(images, names)),
+        verdict=verdict(found),
+        levels=LEVELS,
+        splits=[name for name, _ in images.parts],
+        rows=list(class_rows(images)),
+        css=Markup(css),
+        version=__version__,
+    )
+    return text.encode("utf-8", "replace").decode()  # undecodable bytes of a name
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """The page's answer in a few words."""
+    levels = [finding["level"] for finding in found["findings"]]
+    if "must" in levels:
+        return "Fix this before training" if levels.count("must") == 1 else "Fix these before training"
+    return "Nothing must be fixed" if levels else "Nothing was found"
+
+
+def gallery(kind: str, images: Collection, pairs: Pairs) -> list[dict[str, str]]:
+    """The first pairs of a finding about pairs, side by side; none for another finding."""
+    targets, part = images.targets, images.part_of
+    two_classes = targets[pairs.first] != targets[pairs.second]
+    parts = np.stack([part[pairs.first], part[pairs.second]], axis=1)
+    number = {name: k for k, (name, _) in enumerate(images.parts)}
+    chosen = {
+        "same_file_two_classes": two_classes & pairs.same_bytes,
+        "alike_two_classes": two_classes & ~pairs.same_bytes,
+        "leak_test": np.isin(parts, [number["train"], number.get("test", -1)]).all(1) & (parts[:, 0] != parts[:, 1]),
+        "leak_val": np.isin(parts, [number["train"], number.get("val", -1)]).all(1) & (parts[:, 0] != parts[:, 1]),
+        "near_duplicates": np.ones(len(pairs), dtype=bool),
+        "burst": np.ones(len(pairs), dtype=bool),
+    }.get(kind)
+    return [] if chosen is None else list(side_by_side(images, pairs.where(chosen)))
+
+
+def side_by_side(images: Collection, pairs: Pairs) -> Iterator[dict[str, str]]:
+    """Yield the first pairs: ids, splits, and how alike they are."""
+    for k in range(min(SHOWN, len(pairs))):
+        i, j = int(pairs.first[k]), int(pairs.second[k])
+        what = "the same file" if pairs.same_bytes[k] else f"{pairs.bits[k]} of 256 bits differ"
+        labels = [images.classes[images.targets[place]] for place in (i, j)]
+        what += ", mirrored" if pairs.mirrored[k] else ""
+        what += f"; {labels[0]} and {labels[1]}" if labels[0] != labels[1] else ""
+        yield {
+            "a": images.name(i),
+            "b": images.name(j),
+            "split_a": images.split(i),
+            "split_b": images.split(j),
+            "what": what,
+        }
+
+
+def thumbnails(images: Collection, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield (id, data URL) of these images; an empty one where it cannot be read."""
+    wanted = set(names)
+    with complaints():  # decoders repeat here what the scan has heard
+        for k in range(len(images) if wanted else 0):
+            name = images.name(k)
+            if name in wanted:
+                yield name, thumbnail(images, k)
+
+
+def thumbnail(images: Collection, k: int) -> str:
+    """Image k, small, as a data URL."""
+    container, i = images.place(k)
+    try:
+        pixels, _ = container[i]
+    except UserError:
+        return ""
+    image = Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).numpy())
+    image.thumbnail((SIDE, SIDE))
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def class_rows(images: Collection) -> Iterator[dict[str, Any]]:
+    """Yield each class with its number of images in each split."""
+    number = len(images.classes)
+    table = np.stack([np.bincount(part.targets.numpy(), minlength=number) for _, part in images.parts])
+    for name, column in zip(images.classes, table.T.tolist(), strict=True):
+        yield {"name": printable(name), "numbers": column}

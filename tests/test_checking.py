@@ -1,0 +1,110 @@
+"""Folders, recipes and runs are checked, and what is found is written where it is looked for."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from ignite_vision.checking import answers, check, load_images
+from ignite_vision.errors import UserError
+from ignite_vision.run_directory import RunDirectory
+from tests.helpers.pictures import write_pictures
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Return a folder of 3 classes with 10 different pictures each, of which one lies in two of them."""
+    folder = write_pictures(tmp_path / "photos")
+    (folder / "b" / "same.jpg").write_bytes((folder / "a" / "00.jpg").read_bytes())
+    return folder
+
+
+def checked(target, out, data=None, settings=None):
+    lines = []
+    return check(str(target), data, out, settings or {}, 0, lines.append), lines
+
+
+def test_a_folder_is_checked_and_the_findings_are_written(photos, tmp_path):
+    found, _ = checked(photos, tmp_path / "out")
+    assert [finding.kind for finding in found.must] == ["same_file_two_classes"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"check.json", "duplicates.csv", "report.html"}
+    written = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert written == found.to_dict()
+    assert (written["format"], written["images"], written["classes"]) == (1, 31, {"a": 10, "b": 11, "c": 10})
+    rows = list(csv.reader((tmp_path / "out" / "duplicates.csv").read_text().splitlines()))
+    assert [row[:4] for row in rows[1:]] in (
+        [["a/00.jpg", "b/same.jpg", "0", "0"]],
+        [["b/same.jpg", "a/00.jpg", "0", "0"]],
+    )
+    assert found.page.name == "report.html"
+
+
+def test_the_same_command_writes_the_same_bytes(photos, tmp_path):
+    for name in ("one", "other"):
+        checked(photos, tmp_path / name)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes()
+    checked(photos, tmp_path / "one")  # into the same folder again
+
+
+def test_a_recipes_data_is_checked(tmp_path):
+    found, _ = checked("digits", tmp_path / "out", data=tmp_path)
+    assert found.to_dict()["images"] == 1797
+    assert found.must == []
+
+
+def test_settings_of_the_recipe_change_the_cut(photos, tmp_path):
+    found, _ = checked(photos, tmp_path / "out", settings={"test_fraction": "0.4"})
+    assert len(found.subject.images.splits.test) > 10
+
+
+def test_a_run_is_checked_in_its_own_splits_and_the_findings_lie_in_it(digits_run, tmp_path):
+    directory = RunDirectory(digits_run)
+    found, _ = checked(digits_run, None, data=tmp_path)
+    try:
+        assert (directory / "check.json").is_file()
+        assert found.page == directory / "check.html"  # beside the run's own report
+    finally:
+        for name in ("check.json", "check.html", "duplicates.csv"):
+            (directory / name).unlink()
+    images = found.subject.images
+    with directory.splits.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["path"], row["split"]) for row in rows] == [
+        (images.name(k), images.split(k)) for k in range(len(images))
+    ]
+
+
+def test_the_models_answers_are_those_of_predictions(digits_run, tmp_path):
+    right = answers(RunDirectory(digits_run))
+    accuracy = json.loads((digits_run / "metrics.json").read_text())["accuracy"]
+    assert np.mean(list(right.values())) == pytest.approx(accuracy)
+    assert answers(RunDirectory(tmp_path)) == {}
+
+
+def test_findings_among_the_images_are_refused(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos)
+    with pytest.raises(UserError, match="would lie among the images"):
+        checked(photos, None)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "todo.txt").write_text("mine")
+    with pytest.raises(UserError, match="this folder holds something else"):
+        checked(photos, tmp_path / "notes")
+    with pytest.raises(UserError, match="this is a file"):
+        checked(photos, tmp_path / "notes" / "todo.txt")
+
+
+def test_what_run_refuses_is_refused_with_the_same_words(tmp_path):
+    with pytest.raises(UserError, match="no recipe 'nothing'"):
+        checked("nothing", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no class folders"):
+        checked(tmp_path / "empty", tmp_path / "out")
+
+
+def test_a_file_that_is_no_recipe_lists_images(tmp_path):
+    table = tmp_path / "photos.csv"
+    table.write_text("path,class\n")
+    loaded = load_images(str(table))
+    assert (loaded.name, loaded.data) == ("photos", table)
