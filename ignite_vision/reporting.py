@@ -16,7 +16,7 @@ from torch import nn
 
 from ignite_vision.data.containers import Container
 from ignite_vision.data.splits import NAMES, Splits
-from ignite_vision.errors import NOT_SAVED, UserError
+from ignite_vision.errors import DAMAGED, NOT_SAVED, UserError
 from ignite_vision.evaluating import changed_data, classifier_of
 from ignite_vision.evaluation.label_errors import Suspect, listed, out_of_fold, suspect_rows, unsharpened
 from ignite_vision.evaluation.predictions import Predictions
@@ -35,7 +35,7 @@ from ignite_vision.report.page import Evidence, render
 from ignite_vision.run_data import existing, load_data, own_splits, recorded_folder
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system.files import data_home, read_lines, write_atomically
-from ignite_vision.training.history import History
+from ignite_vision.training.history import EpochRow, History
 
 MOST_WORK = (
     3e8  # images x features x classes of a logistic regression: some twenty seconds on a core for its five folds
@@ -105,10 +105,9 @@ def subject_of(directory: RunDirectory, options: Options, say: Say) -> Subject:
 def collect(subject: Subject, say: Say) -> Evidence:
     """Predict the test images again, with what goes into the head, and judge labels."""
     settings, classifier = subject.settings, subject.classifier
+    rows = read_history(subject.directory)
     predictions, features = seen_by_head(subject, "test", say)
     suspects, judged = doubts(subject, predictions, say)
-    history = History(subject.directory.history)
-    history.read()
     return Evidence(
         title=settings["name"],
         subtitle=subtitle(settings),
@@ -116,7 +115,7 @@ def collect(subject: Subject, say: Say) -> Evidence:
         predictions=predictions,
         splits=subject.splits,
         preprocessing=classifier.preprocessing,
-        history=history.rows,
+        history=rows,
         features=features,
         heat=heat_of(classifier, subject.splits.test),
         suspects=suspects,
@@ -125,7 +124,7 @@ def collect(subject: Subject, say: Say) -> Evidence:
         facts=facts(subject),
         command=command(subject),
         environment=environment(subject),
-        recipe=subject.directory.recipe_copy.read_text(encoding="utf-8", errors="replace"),
+        recipe=read_recipe(subject),
         seed=key(subject.recipe.split_seed, Purpose.FOLDS) % (1 << DIGITS),
     )
 
@@ -259,6 +258,25 @@ def environment(subject: Subject) -> list[tuple[str, str]]:
     found += [("Processor", str(record["processor"]))] if "processor" in record else []
     found.append(("Precision", str(record["precision"])))
     return [*found, ("Versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items()))]
+
+
+def read_history(directory: RunDirectory) -> list[EpochRow]:
+    """Return the epochs. UserError (exit 3) if history.jsonl is damaged or has none."""
+    history = History(directory.history)
+    try:
+        history.read()
+        reason = "it has no epoch"
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        reason = str(error)
+    if history.rows:
+        return history.rows
+    raise UserError(f"cannot read history.jsonl: {reason}", history.path, "Restore it from a copy.", code=DAMAGED)
+
+
+def read_recipe(subject: Subject) -> str:
+    """Return the recipe's source as it was when the run began, or as it is now where that copy is gone."""
+    copy, now = subject.directory.recipe_copy, subject.loaded.source
+    return (copy if copy.is_file() else now).read_text(encoding="utf-8", errors="replace")
 
 
 def read_check(directory: RunDirectory) -> dict[str, Any] | None:

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from ignite_vision import reporting
-from ignite_vision.errors import NOT_SAVED, UserError
+from ignite_vision.errors import DAMAGED, NOT_SAVED, UserError
 from ignite_vision.jobs import train_and_evaluate
 from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import load
-from ignite_vision.reporting import collect, read_check, seen_by_head, subject_of, write_report
+from ignite_vision.reporting import collect, read_check, read_recipe, seen_by_head, subject_of, write_report
 from ignite_vision.run_directory import RunDirectory
 from tests.helpers.reports import evidence
 
@@ -125,3 +125,18 @@ def test_a_full_disk_is_said_in_one_line(copy, monkeypatch):
 def test_a_check_that_is_damaged_is_left_out(tmp_path, damage):
     (tmp_path / "check.json").write_text(damage)
     assert read_check(RunDirectory(tmp_path)) is None
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"epoch": 1}\n', None])
+def test_a_history_that_is_damaged_or_gone_is_said_before_any_work(copy, damage):
+    (copy / "history.jsonl").unlink()
+    if damage is not None:
+        (copy / "history.jsonl").write_text(damage)
+    with pytest.raises(UserError, match="cannot read history.jsonl") as refused:
+        reported(copy)
+    assert refused.value.code == DAMAGED
+
+
+def test_a_run_whose_copy_of_the_recipe_is_gone_shows_the_recipe_as_it_is(copy):
+    (copy / "recipe.py").unlink()
+    assert "datasets.digits" in read_recipe(subject_of(RunDirectory(copy), OPTIONS, print))

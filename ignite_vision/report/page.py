@@ -66,7 +66,7 @@ def render(evidence: Evidence) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_text), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(pct=percent, shown=printable)
+    environment.filters.update(pct=percent, shown=_shown)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.get_template("page.html").render(
         e=evidence,
@@ -79,6 +79,11 @@ def render(evidence: Evidence) -> str:
         **_content(evidence),
     )
     return page + "\n"
+
+
+def _shown(text: str) -> str:
+    """The text with what does not print escaped; the narrow space of our own percentages stays."""
+    return "\u202f".join(map(printable, str(text).split("\u202f")))
 
 
 def _text(name: str) -> str:

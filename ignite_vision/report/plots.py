@@ -81,9 +81,9 @@ class Bin:
     accuracy: float
 
 
-def percent(value: float, digits: int = 1) -> str:
-    """`93.1 %`, with a narrow space that does not break; a dash for what is not finite."""
-    return f"{100 * value:.{digits}f}\u202f%" if math.isfinite(value) else "–"
+def percent(value: float | None, digits: int = 1) -> str:
+    """`93.1 %`, with a narrow space that does not break; a dash for what is not known or finite."""
+    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}\u202f%"
 
 
 def curves(rows: Sequence[EpochRow]) -> list[Curve]:

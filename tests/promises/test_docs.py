@@ -1,9 +1,11 @@
 """What the documentation shows is run as it stands, and what it says of names and numbers is so."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +41,7 @@ EXAMPLES = {
     "readme": 'model="resnet18", lr=0.01',
     "five_lines": "ort.InferenceSession(",
     "average": "EMAHandler(run.model, momentum=0.001)",
+    "mlflow": '"""Digits, logged by MLflow',
 }
 
 
@@ -317,3 +320,13 @@ def anchors(page):
     """GitHub's names of a page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_mlflow_has_the_accuracy_of_each_epoch(recipe, tmp_path):
+    pytest.importorskip("mlflow", reason="pip install mlflow, for the test of its logger")
+    done = command("run", recipe("mlflow"), "--epochs", 2, "--out", tmp_path / "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        rows = database.execute("select step, value from metrics where key = 'val accuracy' order by step").fetchall()
+    written = map(json.loads, (tmp_path / "run" / "history.jsonl").read_text().splitlines())
+    assert rows == [(row["epoch"], pytest.approx(row["val_accuracy"])) for row in written]

@@ -6,8 +6,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+import torch
 
 from ignite_vision.evaluation.label_errors import Suspect
+from ignite_vision.evaluation.metrics import metrics
 from ignite_vision.report.confusions import MOST_IN_TABLE
 from ignite_vision.report.page import render
 from tests.helpers.reports import evidence
@@ -86,9 +88,12 @@ def test_hostile_names_of_classes_and_files_are_text(more):
 
 def test_the_verdict_has_interval_baseline_and_chance():
     found = evidence()
-    text = " ".join(" ".join(Page(render(found)).words).split())
+    text = " ".join("".join(Page(render(found)).words).split())
     right = int((found.predictions.labels == found.predictions.targets).sum())
+    low, high = found.numbers["intervals"]["accuracy"]
     assert f"{right} of 60 test images" in text
+    assert f"between {100 * low:.1f} % and {100 * high:.1f} % (95 % interval). Always saying “ant”" in text
+    assert "\\u" not in text
 
 
 def test_a_run_without_heat_maps_says_so_and_without_errors_too():
@@ -113,6 +118,15 @@ def test_classes_without_test_images_and_two_classes_can_be_shown():
     found = evidence(("ant", "bee"), n=14)
     assert "guessing" not in render(found)
     assert render(evidence(("ant", "bee", "cow"), n=2)).count('<tr><th scope="row">') >= 2
+
+
+def test_a_model_that_is_never_right_and_says_one_class_alone_can_be_shown():
+    found = evidence(classes=("ant", "bee", "cow"), n=20)
+    found.predictions.logits[:] = torch.tensor([0.0, 1.0, 0.0])
+    found.predictions.targets[:] = torch.arange(20) % 2 * 2
+    html = render(evidence(n=20, predictions=found.predictions, numbers=metrics(found.predictions, "test")))
+    assert "0 of 20 test images" in html
+    assert "Typical of" not in html
 
 
 def test_it_is_the_same_each_time():

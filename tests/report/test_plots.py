@@ -22,7 +22,7 @@ def test_a_line_leaves_out_what_has_no_place():
     assert len(plot.line([0, 5, 10], [0, math.nan, 1]).split()) == 2
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.931, "93.1\u202f%"), (1, "100.0\u202f%"), (math.nan, "–")])
+@pytest.mark.parametrize(("value", "text"), [(0.931, "93.1\u202f%"), (1, "100.0\u202f%"), (math.nan, "–"), (None, "–")])
 def test_a_percentage_reads_as_people_write_it(value, text):
     assert percent(value) == text
 
