@@ -29,7 +29,7 @@ from ignite_vision.system.files import write_atomically
 
 FORMAT = 1  # of check.json
 DEFAULT_OUT = Path("check")
-RESULT = "check.json"  # written last, so with it a check is finished
+RESULT = "check.json"  # RunDirectory.check; written last, so with it a check is finished
 
 Say = Callable[[str], None]
 

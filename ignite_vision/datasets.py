@@ -80,7 +80,8 @@ def image_folder(root: Path) -> Splits:
     passed = folders.PassedOver()
     parts = {name: folders.files_by_class(root, folder, classes, passed) for name, folder in levels.items()}
     folders.refuse_empty(levels["train"], classes, parts["train"])
-    return _file_splits(root, classes, notes + passed.notes(), **parts)
+    splits = _file_splits(root, classes, notes + passed.notes(), **parts)
+    return dataclasses.replace(splits, keep_duplicates_together=True)
 
 
 def _file_splits(root: Path, classes: list[bytes], notes: tuple[str, ...], **parts: list[list[bytes]]) -> Splits:

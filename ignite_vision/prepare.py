@@ -118,7 +118,7 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
             refuse_old_format(loaded, overrides)
     recipe, overrides = with_place_of_weights(recipe, overrides)
     precision = settle_arithmetic(recipe, options, directory, device)
-    splits = split(recipe, given, directory)
+    splits = split(recipe, given, directory, say)
     preprocessing = preprocessing_of(recipe, splits)
     model = network_of(recipe, len(splits.classes), device, preprocessing.crop)
     return Prepared(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
@@ -45,6 +46,14 @@ class Recipe:
     """Fraction of train that becomes test where the data set has none."""
     split_seed: int = 0
     """Seed for the split, which `seed` leaves alone: runs with three seeds share one test set."""
+    group_by: str | None = None
+    """What never lies on two sides of a split: images of one value in this column of a manifest, of one `parent`
+    folder, or alike in what a regular expression finds in their path."""
+
+    group_duplicates: bool = True
+    """Whether near-duplicates stay on one side where a folder or manifest of one's own is cut."""
+    fold: str | None = None
+    """"2/5": the test is the second of five folds, which `split_seed` cuts; None: `test_fraction` of the images."""
 
     model: str | Callable[[int], nn.Module]
     """A torchvision classifier, `timm:NAME`, one of our small networks, several joined by a plus, or a function
@@ -124,14 +133,17 @@ class Recipe:
             raise UserError(f"lr must be above 0, not {self.lr!r}")
         if self.batch_size % self.accumulate:
             raise UserError(f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}")
-        if not isinstance(self.sync_bn, bool):
-            raise UserError(f"sync_bn must be True or False, not {self.sync_bn!r}")
+        for name in ("sync_bn", "group_duplicates"):
+            if not isinstance(getattr(self, name), bool):
+                raise UserError(f"{name} must be True or False, not {getattr(self, name)!r}")
+        if self.fold is not None:
+            fold_numbers(self.fold)
 
     def _refuse_names(self) -> None:
-        for name in ("model", "weights", "trainable", "optimizer"):
+        for name in ("model", "weights", "trainable", "optimizer", "group_by"):
             if getattr(self, name) == "":
                 raise UserError(f"{name} is empty", next_step=f"Name one, or leave {name} out.")
-        for name in ("weights", "trainable"):
+        for name in ("weights", "trainable", "group_by"):
             value = getattr(self, name)
             if not (isinstance(value, str) or (value is None and _is_optional(name))):
                 raise UserError(f"{name} must be a name, not {value!r}")
@@ -175,6 +187,15 @@ class Recipe:
             if is_changed(self, name):
                 what = f"{name} has no effect on a head that is trained by logistic regression"
                 raise UserError(what, next_step=f"Leave {name} out, or use head='optimizer' or head='auto'.")
+
+
+def fold_numbers(fold: Any) -> tuple[int, int]:
+    """Numbers k, n of the fold "k/n". UserError for what is no fold."""
+    found = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", fold) if isinstance(fold, str) else None
+    number, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= count or count < 2:
+        raise UserError(f"fold is {fold!r}", next_step="For example fold=2/5: the second of five.")
+    return number, count
 
 
 def is_changed(recipe: Recipe, name: str) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ignite_vision.recipe import Recipe
 
 RECIPES = "ignite_vision.recipes"
+MANIFESTS = (".csv", ".jsonl", ".parquet")  # lists of images, which stand for a recipe as a folder does
 
 
 def folder() -> Path:
@@ -98,9 +99,10 @@ def load(spec: str) -> LoadedRecipe:
     if name in names():
         module = importlib.import_module(f"{RECIPES}.{name}")
         return LoadedRecipe(module.recipe, name, name, folder() / f"{name}.py")
-    if path.is_dir():
+    if path.is_dir() or (path.suffix.lower() in MANIFESTS and path.is_file()):
         images = path.resolve()
-        return dataclasses.replace(load("folder"), name=images.name, spec=str(images), data=images)
+        name = images.stem if path.is_file() else images.name
+        return dataclasses.replace(load("folder"), name=name, spec=str(images), data=images)
     hint = did_you_mean(name, names())
     if path.suffix or "/" in spec:
         raise UserError("no such recipe file or folder", spec, hint or "Check the path.")
@@ -115,8 +117,9 @@ def load_again(spec: str, copy: Path) -> LoadedRecipe:
     path = Path(spec)
     if not path.is_absolute() or path.exists():
         return load(spec)
-    if path.suffix != ".py":  # a folder of images that moved: --data says where to
-        return dataclasses.replace(load("folder"), name=path.name, spec=spec)
+    if path.suffix != ".py":  # a folder of images or a manifest that moved: --data says where to
+        name = path.stem if path.suffix.lower() in MANIFESTS else path.name
+        return dataclasses.replace(load("folder"), name=name, spec=spec)
     if not copy.is_file():
         raise UserError("the recipe file is missing, and the run has no copy of it", path, "Restore it.")
     module = _imported(copy, lambda: _execute(copy, path.stem))

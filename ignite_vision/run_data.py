@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ignite_vision import datasets
+from ignite_vision.data import duplicates
+from ignite_vision.data.groups import by_path, refuse_crossing
+from ignite_vision.data.manifest import FORMATS, is_manifest, read_manifest
 from ignite_vision.data.splits import NAMES, Splits, content_hash, cut, fingerprint, sample_digests
 from ignite_vision.data.splits_csv import apply_csv
 from ignite_vision.errors import UserError
-from ignite_vision.recipe import Recipe
+from ignite_vision.recipe import Recipe, fold_numbers
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.run_directory import RunDirectory
+from ignite_vision.system import distributed
 from ignite_vision.system.files import data_home
 
 CALTECH_FOLDER = "256_ObjectCategories"
@@ -65,8 +72,13 @@ def load_data(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
     """(splits before they are cut, the data's name). A folder of plain class folders serves any built-in recipe."""
     ours = getattr(getattr(recipe.data, "func", recipe.data), "__module__", "") == datasets.__name__
     official = folder.name == CALTECH_FOLDER  # class folders, too, but "027.calculator" is the class "calculator"
+    if ours and is_manifest(folder):
+        return read_manifest(folder, recipe.group_by), folder.name
     if ours and not official and datasets.is_class_folders(folder):
-        return datasets.image_folder(folder), folder.name
+        return grouped(datasets.image_folder(folder), recipe), folder.name
+    if ours and folder.is_file():
+        hint = f"Give a folder, or a list of images: {', '.join(FORMATS)}."
+        raise UserError("not a folder, nor a manifest", folder, hint)
     try:
         given = recipe.data(folder)
     except OSError as error:
@@ -74,7 +86,12 @@ def load_data(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
         raise UserError(reason, error.filename or folder, "Make it readable, or pass --data.") from error
     if not isinstance(given, Splits):
         raise UserError(f"the recipe's data function returned {type(given).__name__}, not Splits", folder)
-    return given, data_set_name(recipe)
+    return grouped(given, recipe), data_set_name(recipe)
+
+
+def grouped(given: Splits, recipe: Recipe) -> Splits:
+    """The same with groups by the recipe's rule on paths, if it has one."""
+    return given if recipe.group_by is None else by_path(given, recipe.group_by)
 
 
 def own_splits(given: Splits, directory: RunDirectory, settings: dict[str, Any]) -> Splits | None:
@@ -88,12 +105,9 @@ def own_splits(given: Splits, directory: RunDirectory, settings: dict[str, Any])
     return splits if same and data["content"] in (None, content_hash(splits)) else None
 
 
-def split(recipe: Recipe, given: Splits, directory: RunDirectory) -> Splits:
+def split(recipe: Recipe, given: Splits, directory: RunDirectory, say: Callable[[str], None]) -> Splits:
     """Cut what the data set does not give; a run that exists has its splits written down, and keeps them."""
-    if directory.exists():
-        splits = restored_splits(given, directory)
-    else:
-        splits = cut(given, recipe.val_fraction, recipe.test_fraction, recipe.split_seed)
+    splits = restored_splits(given, directory) if directory.exists() else cut_anew(recipe, given, say)
     for name in NAMES:
         if not len(splits[name]):
             raise UserError(
@@ -102,6 +116,41 @@ def split(recipe: Recipe, given: Splits, directory: RunDirectory) -> Splits:
             )
     read_one_per_class(splits)
     return splits
+
+
+def cut_anew(recipe: Recipe, given: Splits, say: Callable[[str], None]) -> Splits:
+    """Cut by groups and folds as the recipe says, with near-duplicates together, and say how many that moved."""
+    refuse_crossing(given)
+    alike = distributed.from_first(lambda: duplicates_of(recipe, given, say))
+    fold = fold_numbers(recipe.fold) if recipe.fold else None
+    how = (recipe.val_fraction, recipe.test_fraction, recipe.split_seed, fold)
+    plain = cut(given, *how)
+    if alike is None:
+        return plain
+    try:
+        splits = cut(given, *how, alike)
+    except UserError:
+        say("note: near-duplicates are not kept together: there are too few different images")
+        return plain
+    moved = sum(int(torch.isin(plain[name].index, splits.train.index).sum()) for name in cut_here(given))
+    if moved and not recipe.fold and given.train.groups is None:
+        say(f"note: {moved:,} images moved to train, so that near-duplicates of them are not in val or test")
+    return splits
+
+
+def cut_here(given: Splits) -> list[str]:
+    """Which of val and test the data does not give."""
+    return [name for name in ("val", "test") if given[name] is None]
+
+
+def duplicates_of(recipe: Recipe, given: Splits, say: Callable[[str], None]) -> torch.Tensor | None:
+    """Numbers of near-duplicates where the recipe wants them together and there is something to cut, else None."""
+    if not (recipe.group_duplicates and given.keep_duplicates_together and cut_here(given)):
+        return None
+    if len(given.train) > duplicates.MOST:
+        say(f"note: near-duplicates may be on two sides: not looked for among more than {duplicates.MOST:,} images")
+        return None
+    return duplicates.clusters(given.train)
 
 
 def restored_splits(given: Splits, directory: RunDirectory) -> Splits:

@@ -9,7 +9,7 @@ from ignite_vision.errors import UserError
 from ignite_vision.recipe_files import load
 from ignite_vision.run_data import data_folder, load_data, own_splits, recorded_folder
 from ignite_vision.run_directory import RunDirectory
-from tests.helpers.runs import begun, train
+from tests.helpers.runs import assert_same_results, begun, interrupted, said, train
 
 PHOTOS = {"data_function": datasets.image_folder, "model": "cifar10_cnn"}
 
@@ -124,3 +124,59 @@ def test_images_that_are_gone_leave_two_ways_on_where_there_is_a_model(make_run,
     with pytest.raises(UserError, match=rf"Restore it, .*ignite-vision evaluate {tmp_path / 'run'} --data DIR"):
         make_run(data=image_folder, **PHOTOS)
     assert RunDirectory(tmp_path / "run").splits.is_file()
+
+
+class TestCutting:
+    def test_near_duplicates_are_kept_together_and_the_run_says_how_many_moved(self, make_run, image_folder):
+        for name in ("apple", "banana", "cherry"):
+            for k in range(12):
+                (image_folder / name / f"copy{k:02}.jpg").write_bytes(
+                    (image_folder / name / f"{k:02}.jpg").read_bytes()
+                )
+        prepared = make_run(data=image_folder, **PHOTOS)
+        assert any("moved to train, so that near-duplicates" in line for line in said(prepared))
+        side = {images.sample_id(i): name for name, images in prepared.splits.items() for i in range(len(images))}
+        assert all(side[key] == side[key.replace("copy", "")] for key in side if "copy" in key)
+
+    def test_that_can_be_turned_off(self, make_run, image_folder):
+        prepared = make_run(data=image_folder, group_duplicates=False, **PHOTOS)
+        assert not any("near-duplicates" in line for line in said(prepared))
+
+    def test_a_manifest_trains_grouped_resumes_and_is_evaluated_as_a_folder_is(self, make_run, image_folder, tmp_path):
+        paths = sorted(path.relative_to(image_folder).as_posix() for path in image_folder.glob("*/*.jpg"))
+        rows = "".join(f"{path},{path.split('/')[0]},{int(path[-6:-4]) // 2}\n" for path in paths)
+        (image_folder / "photos.csv").write_text("path,class,burst\n" + rows)
+
+        def run(name):
+            return make_run(
+                data=image_folder / "photos.csv",
+                out=tmp_path / name,
+                group_by="burst",
+                cache="pixels",
+                epochs=2,
+                **PHOTOS,
+            )
+
+        whole = run("whole")
+        groups = [set(images.groups.tolist()) for _, images in whole.splits.items()]
+        assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+        train(whole)
+        interrupted(run("stopped"), at=1)
+        again = run("stopped")
+        train(again)
+        assert_same_results(whole, again)
+
+    def test_five_folds_test_every_image_once(self, make_run, tmp_path):
+        seen = []
+        for k in range(1, 6):
+            test = make_run(fold=f"{k}/5", out=tmp_path / str(k)).splits.test
+            seen += [test.sample_id(i) for i in range(len(test))]
+        assert len(seen) == len(set(seen)) == 120
+
+    def test_a_fold_of_data_with_its_own_test_is_refused(self, make_run):
+        def whole(root):
+            images = ArrayImages(torch.zeros(8, 1, 4, 4, dtype=torch.uint8), [0, 1] * 4)
+            return Splits(images, test=images, classes=("a", "b"))
+
+        with pytest.raises(UserError, match="a test split of its own"):
+            make_run(data_function=whole, fold="1/5")

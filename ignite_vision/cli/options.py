@@ -31,6 +31,10 @@ CHOICES = (
     "deterministic",
     "budget",
 )
+DATA = "Where the data set is, or a folder with a subfolder per class, or a manifest (.csv, .jsonl, .parquet)."
+GROUP_BY = (
+    "Keep together in every split: a column of the manifest, `parent` (folder), or a regular expression on paths."
+)
 PATH = click.Path(path_type=Path)
 
 
@@ -77,7 +81,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     seed = "Seed for weights, order and augmentation (not for the split)."
     for option in reversed(
         (
-            click.option("--data", type=PATH, help="Where the data set is, or a folder with a subfolder per class."),
+            click.option("--data", type=PATH, help=DATA),
             click.option("--out", type=PATH, help="Run directory.  [default: runs/RECIPE-HASH]"),
             click.option(
                 "--epochs", type=click.IntRange(1), metavar="N", help="Number of passes over the training images."
@@ -87,6 +91,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             device,
             workers,
             click.option("--seed", type=int, metavar="N", help=seed),
+            click.option("--group-by", metavar="COLUMN|parent|REGEX", help=GROUP_BY),
             click.option("--precision", metavar="NAME", help="auto, fp32, bf16 or fp16."),
             click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help=SET),
         )

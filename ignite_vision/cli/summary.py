@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ignite_vision.errors import printable
-from ignite_vision.evaluation.metrics import weakest
+from ignite_vision.evaluation.metrics import FORMAT, weakest
 from ignite_vision.identity import describe
 from ignite_vision.loading.batches import batches_per_epoch, train_batch
 from ignite_vision.loading.plan import Plan
@@ -114,8 +114,20 @@ def clamped(prepared: Prepared) -> str:
     return f" (batch size {wanted} is more than the {n:,} images)" if small else ""
 
 
+def certainty(numbers: dict[str, Any]) -> Iterator[str]:
+    """Yield how far the accuracy can be trusted, and what needs no model; nothing of results of older versions."""
+    if numbers.get("format", 1) < FORMAT:
+        return
+    low, high = numbers["intervals"]["accuracy"]
+    base = numbers["baseline"]
+    yield printable(
+        f"95 % interval {low:.3f} to {high:.3f} · always saying {base['class']}: {base['accuracy']:.3f}"
+        f" · guessing: {base['chance']:.3f}"
+    )
+
+
 def results(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> Iterator[str]:
-    """Yield the last lines of a command: the accuracy, the weakest classes, where the files are, what to do next.
+    """Yield the last lines of a command: accuracy, how certain it is, weakest classes, files, what to do next.
 
     folder: where these results are.
     """
@@ -126,6 +138,7 @@ def results(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> I
         f" · balanced {numbers['balanced_accuracy']:.4f} · loss {numbers['loss']:.4f}"
         + (f", calibrated {calibrated:.4f}" if isinstance(calibrated, float) else "")
     )
+    yield from certainty(numbers)
     weak = ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in weakest(numbers))
     if weak:
         yield f"weakest classes: {weak}"

@@ -63,6 +63,12 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
     costly: bool = False
     """Reading means decoding, so that pixels are worth a place on the disk."""
 
+    groups: torch.Tensor | None = None
+    """(N,) int64: images of one number belong together, on one side of every split. None: each stands alone."""
+
+    weights: torch.Tensor | None = None
+    """(N,) float64, at least 0: how often an image is drawn in training, relative to others. None: all alike."""
+
     def __init__(self, targets: Any, n: int, name: str = "train"):
         labels = as_targets(targets)
         if labels is None or len(labels) != n:
@@ -89,6 +95,8 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         other = copy.copy(self)
         other.index, other.targets = self.index[chosen], self.targets[chosen]
+        other.groups = None if self.groups is None else self.groups[chosen]
+        other.weights = None if self.weights is None else self.weights[chosen]
         return other
 
     def pixels(self) -> torch.Tensor | None:

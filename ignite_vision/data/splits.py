@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from ignite_vision.data import sides
 from ignite_vision.data.containers import Container, as_images, sha256
 from ignite_vision.errors import UserError
-from ignite_vision.randomness import Purpose, generator
 
 NAMES = ("train", "val", "test")
 
@@ -34,6 +34,8 @@ class Splits:
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
     """What the user should know about the data, a line each: for whoever prints warnings."""
+    keep_duplicates_together: bool = dataclasses.field(default=False, compare=False)
+    """Nobody has published how this data is split: near-duplicates may be kept on one side when it is cut."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(map(str, self.classes)))  # some data sets number them
@@ -66,24 +68,38 @@ def repeated(names: Sequence[str]) -> str | None:
     return next((name for name, times in Counter(names).most_common(1) if times > 1), None)
 
 
-def cut(splits: Splits, val_fraction: float, test_fraction: float, split_seed: int) -> Splits:
-    """Cut from train what is None: seeded, stratified by class, both fractions of the same pool.
+def cut(
+    splits: Splits,
+    val_fraction: float,
+    test_fraction: float,
+    split_seed: int,
+    fold: tuple[int, int] | None = None,
+    duplicates: torch.Tensor | None = None,
+) -> Splits:
+    """Cut from train what is None: seeded, stratified by class, both fractions of the same pool; whole groups if any.
 
-    A class of three images or more gives at least one to each split that is cut; at least one stays in train.
-    Each split keeps the pool's order.
+    fold: (k, n), the test is the k-th of n folds. duplicates: (N,) int64 over train; equal numbers lie on one side.
+    Each split keeps the pool's order. UserError if there are too few groups, or nothing is left to train on.
     """
+    if fold and splits.test is not None:
+        raise UserError("the data has a test split of its own, so there are no folds", next_step="Leave fold out.")
     val = val_fraction if splits.val is None else 0.0
-    test = test_fraction if splits.test is None else 0.0
+    test = test_fraction if splits.test is None and fold is None else 0.0
     if min(val, test) < 0 or val + test >= 1:
         raise UserError(f"val_fraction {val} and test_fraction {test} leave nothing to train on")
-    pool = splits.train
-    parts: list[list[torch.Tensor]] = [[], [], []]
-    sizes = torch.bincount(pool.targets, minlength=len(splits.classes)).tolist()
-    for label, members in enumerate(torch.argsort(pool.targets, stable=True).split(sizes)):
-        order = torch.randperm(len(members), generator=generator(split_seed, Purpose.SPLIT, label))
-        for part, share in zip(parts, members[order].split(_shares(len(members), val, test)), strict=True):
-            part.append(share)
-    train_cut, val_cut, test_cut = (pool.subset(torch.cat(part).sort().values) for part in parts)
+    if fold and val + 1 / fold[1] >= 1:
+        raise UserError(f"val_fraction {val} and a fold of {fold[1]} leave nothing to train on")
+    pool, classes = splits.train, len(splits.classes)
+    groups = joined(pool.groups, duplicates)
+    if fold:
+        side = sides.by_fold(pool.targets, classes, groups, fold, val, split_seed)
+    elif pool.groups is not None and groups is not None:
+        side = sides.by_group(pool.targets, groups, val, test, split_seed)
+    else:
+        side = sides.by_class(pool.targets, classes, val, test, split_seed)
+        if groups is not None:
+            side = sides.with_duplicates(side, pool.targets, groups, (val, test), split_seed)
+    train_cut, val_cut, test_cut = (pool.subset(torch.nonzero(side == number)[:, 0]) for number in range(3))
     return dataclasses.replace(
         splits,
         train=train_cut,
@@ -92,14 +108,17 @@ def cut(splits: Splits, val_fraction: float, test_fraction: float, split_seed: i
     )
 
 
-def _shares(n: int, val: float, test: float) -> list[int]:
-    """How many of a class's n images are for train, val and test; at least one stays in train."""
-    least = 1 if n >= 3 else 0
-    n_val = max(round(n * val), least) if val else 0
-    n_test = max(round(n * test), least) if test else 0
-    n_test = max(0, min(n_test, n - 1 - (least if val else 0)))
-    n_val = max(0, min(n_val, n - 1 - n_test))
-    return [n - n_val - n_test, n_val, n_test]
+def joined(one: torch.Tensor | None, other: torch.Tensor | None) -> torch.Tensor | None:
+    """Groups of both kinds together, (N,) int64: images are in one if a chain of either kind connects them."""
+    if one is None or other is None:
+        return other if one is None else one
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    left, right = one.unique(return_inverse=True)[1], other.unique(return_inverse=True)[1]
+    n = int(left.max()) + 1 + int(right.max()) + 1
+    links = coo_matrix((torch.ones(len(one)).numpy(), (left.numpy(), (right + left.max() + 1).numpy())), shape=(n, n))
+    return torch.from_numpy(connected_components(links, directed=False)[1][left.numpy()]).to(torch.int64)
 
 
 def content_hash(splits: Splits) -> str:

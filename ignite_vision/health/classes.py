@@ -51,6 +51,8 @@ def few(images: Collection) -> Iterator[Finding]:
 def uneven(images: Collection) -> Iterator[Finding]:
     """Yield how much the largest class outweighs the smallest."""
     there = {name: n for name, n in counts(images).items() if n}
+    if not there:
+        return
     most, least = max(there, key=lambda name: there[name]), min(there, key=lambda name: there[name])
     if there[most] > UNEVEN * there[least]:
         share = there[most] / sum(there.values())

@@ -83,6 +83,13 @@ def test_the_calibrated_loss_stands_beside_the_raw_one():
     assert first.endswith("· loss 0.3210, calibrated 0.2500")
 
 
+def test_below_the_accuracy_stand_its_interval_the_best_single_class_and_chance():
+    directory = RunDirectory(Path("x"))
+    more = {"intervals": {"accuracy": [0.882, 0.9154]}, "baseline": {"class": "b", "accuracy": 0.25, "chance": 0.1}}
+    found = list(results({**NUMBERS, "format": 2, **more}, directory, directory.path))
+    assert found[1] == "95 % interval 0.882 to 0.915 · always saying b: 0.250 · guessing: 0.100"
+
+
 def test_where_no_class_is_weak_none_is_named():
     numbers = {**NUMBERS, "per_class": {"a": {"n": 5, "accuracy": 0.9}}}
     directory = RunDirectory(Path("x"))

@@ -35,7 +35,7 @@ def check(
     """Say what may be wrong with images, before anything is trained on them.
 
     Every image is decoded once: files that cannot be read, pictures that show nothing, the same picture twice or in two
-    splits, classes that are given away by their files, labels to check. Exit code 2 if something must be fixed.
+    splits, classes that are given away by their files. Exit code 2 if something must be fixed.
     """
     from ignite_vision.checking import check as checked
     from ignite_vision.system.process import resume_garbage_collection

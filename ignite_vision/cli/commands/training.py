@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 def run(recipe: str, dry_run: bool, nproc_per_node: int | None, **options: Any) -> None:
     """Train a classifier and evaluate it on the test split.
 
-    RECIPE is a name from `ignite-vision list`, a .py file, or a folder of images with a subfolder per class.
+    RECIPE is a name from `ignite-vision list`, a .py file, a folder of images with a subfolder per class, or a
+    manifest: a list of images.
 
     Run the same command again and it resumes.
     """

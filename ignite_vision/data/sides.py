@@ -1,0 +1,142 @@
+"""Which side of a split each image is on, train, val or test: by class, by group, with near-duplicates together.
+
+Each is a pure function of targets, groups and seed.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+
+from ignite_vision.errors import UserError
+from ignite_vision.randomness import Purpose, generator, key
+
+TRAIN, VAL, TEST = 0, 1, 2
+KEPT = 0.9  # of val and of test: where more is lost to near-duplicates, everything is cut by group
+Fold = tuple[int, int]
+ALL_CLASSES = -1  # where `by_class` has a class's index
+
+
+def by_class(targets: torch.Tensor, classes: int, val: float, test: float, seed: int) -> torch.Tensor:
+    """(N,) class indices -> (N,) sides, stratified. val, test: fractions.
+
+    A class of three images or more gives at least one to each side that is cut; at least one stays in train.
+    """
+    side = torch.empty_like(targets)
+    sizes = torch.bincount(targets, minlength=classes).tolist()
+    for label, members in enumerate(torch.argsort(targets, stable=True).split(sizes)):
+        order = torch.randperm(len(members), generator=generator(seed, Purpose.SPLIT, label))
+        for number, share in enumerate(members[order].split(_shares(len(members), val, test))):
+            side[share] = number
+    return side
+
+
+def _shares(n: int, val: float, test: float) -> list[int]:
+    """How many of a class's n images are for train, val and test; at least one stays in train."""
+    least = 1 if n >= 3 else 0
+    n_val = max(round(n * val), least) if val else 0
+    n_test = max(round(n * test), least) if test else 0
+    n_test = max(0, min(n_test, n - 1 - (least if val else 0)))
+    n_val = max(0, min(n_val, n - 1 - n_test))
+    return [n - n_val - n_test, n_val, n_test]
+
+
+def by_group(targets: torch.Tensor, groups: torch.Tensor, val: float, test: float, seed: int) -> torch.Tensor:
+    """(N,) class indices, (N,) groups -> (N,) sides: no group is on two, and as stratified as the groups allow.
+
+    Fractions are kept to about a group. A class that would lie outside train as a whole stays in train. UserError if
+    there are too few groups.
+    """
+    side = torch.zeros_like(targets)
+    for number, fraction in ((TEST, test), (VAL, val / (1 - test))):
+        if fraction:
+            rest = torch.nonzero(side == TRAIN)[:, 0]
+            count = max(2, round(1 / min(fraction, 1 - fraction)))
+            held = in_fold(targets[rest], groups[rest], (1, count), seed)
+            side[rest[held if fraction <= 0.5 else ~held]] = number
+    return _with_every_class(side, targets, groups)
+
+
+def by_fold(
+    targets: torch.Tensor, classes: int, groups: torch.Tensor | None, fold: Fold, val: float, seed: int
+) -> torch.Tensor:
+    """(N,) sides: test is one of several folds, disjoint and together everything; val is cut from the rest.
+
+    fold: (k, n), the k-th of n, from 1. val: fraction of all images. A class of fewer images than folds is in the test
+    of some folds only.
+    """
+    held = in_fold(targets, groups, fold, seed)
+    side = torch.full_like(targets, TEST)
+    share = min(val * fold[1] / (fold[1] - 1), 1.0)
+    if groups is None:
+        side[~held] = by_class(targets[~held], classes, share, 0.0, seed)
+    else:
+        side[~held] = by_group(targets[~held], groups[~held], share, 0.0, seed)
+    return side
+
+
+def in_fold(targets: torch.Tensor, groups: torch.Tensor | None, fold: Fold, seed: int) -> torch.Tensor:
+    """(N,) bool: what is in the k-th of n folds (scikit-learn's StratifiedKFold, or StratifiedGroupKFold)."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    number, count = fold
+    there = len(targets) if groups is None else len(groups.unique())
+    what = "images" if groups is None else "groups"
+    if there < count:
+        hint = "Use fewer folds, smaller groups, or larger val_fraction and test_fraction."
+        raise UserError(f"{there} {what} cannot be divided into {count} parts", next_step=hint)
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    folds = kind(count, shuffle=True, random_state=key(seed, Purpose.SPLIT, ALL_CLASSES) & 0xFFFFFFFF)
+    labels = targets.numpy()
+    # it refuses folds that the largest class cannot fill, and warns of those that the smallest cannot
+    labels = labels if np.bincount(labels).max() >= count else np.zeros_like(labels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        parts = list(folds.split(labels, labels, None if groups is None else groups.numpy()))
+    held = torch.zeros(len(targets), dtype=torch.bool)
+    held[torch.from_numpy(parts[number - 1][1])] = True
+    return held
+
+
+def _with_every_class(side: torch.Tensor, targets: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """The same with the groups of a class that train lacks back in train."""
+    lacking = torch.isin(targets, targets[side == TRAIN], invert=True)
+    return torch.where(torch.isin(groups, groups[lacking]), TRAIN, side)
+
+
+def with_duplicates(
+    side: torch.Tensor, targets: torch.Tensor, groups: torch.Tensor, fractions: tuple[float, float], seed: int
+) -> torch.Tensor:
+    """Sides on which no group is divided: those of `together`, or, where that empties val or test, of `by_group`.
+
+    fractions: of val and test. UserError if there are too few groups for either.
+    """
+    kept = together(side, targets, groups, seed)
+    before, after = side.bincount(minlength=3), kept.bincount(minlength=3)
+    if (after[VAL:] >= KEPT * before[VAL:]).all():
+        return kept
+    return by_group(targets, groups, *fractions, seed)
+
+
+def together(side: torch.Tensor, targets: torch.Tensor, groups: torch.Tensor, seed: int) -> torch.Tensor:
+    """Bring each group that lies on several sides together in train. (N,) each -> (N,) sides.
+
+    For each image that moves, one of its class that stands alone goes the other way, if there is one: sizes
+    stay.
+    """
+    side, (_, of, sizes) = side.clone(), groups.unique(return_inverse=True, return_counts=True)
+    least = torch.full((len(sizes),), TEST).scatter_reduce(0, of, side, "amin")
+    most = torch.zeros(len(sizes), dtype=torch.int64).scatter_reduce(0, of, side, "amax")
+    move = (least != most)[of] & (side != TRAIN)
+    alone = (sizes == 1)[of] & (side == TRAIN)
+    order = torch.randperm(len(side), generator=generator(seed, Purpose.SPLIT, ALL_CLASSES))
+    spare = order[alone[order]]
+    for i in torch.nonzero(move)[:, 0].tolist():
+        same = spare[targets[spare] == targets[i]]
+        if len(same) > 1:  # one stays
+            side[same[0]] = side[i]
+            spare = spare[spare != same[0]]
+        side[i] = TRAIN
+    return side
