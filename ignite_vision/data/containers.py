@@ -67,7 +67,7 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
     """(N,) int64: images of one number belong together, on one side of every split. None: each stands alone."""
 
     weights: torch.Tensor | None = None
-    """(N,) float64, at least 0: how often an image is drawn in training, relative to others. None: all alike."""
+    """(N,) float64, at least 0: what a manifest says of each image. Training does not use it yet."""
 
     def __init__(self, targets: Any, n: int, name: str = "train"):
         labels = as_targets(targets)
