@@ -66,9 +66,6 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
     groups: torch.Tensor | None = None
     """(N,) int64: images of one number belong together, on one side of every split. None: each stands alone."""
 
-    weights: torch.Tensor | None = None
-    """(N,) float64, at least 0: what a manifest says of each image. Training does not use it yet."""
-
     def __init__(self, targets: Any, n: int, name: str = "train"):
         labels = as_targets(targets)
         if labels is None or len(labels) != n:
@@ -96,7 +93,6 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
         other = copy.copy(self)
         other.index, other.targets = self.index[chosen], self.targets[chosen]
         other.groups = None if self.groups is None else self.groups[chosen]
-        other.weights = None if self.weights is None else self.weights[chosen]
         return other
 
     def pixels(self) -> torch.Tensor | None:

@@ -1,6 +1,6 @@
 """A manifest: one file that lists images with their classes, as CSV, JSON lines or Parquet.
 
-Columns path and class; optional split, group, weight. Others are passed over. Paths are relative to the file and stay
+Columns path and class; optional split and group. Others are passed over. Paths are relative to the file and stay
 below its folder. Every error names the line.
 """
 
@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import torch
 
 from ignite_vision.data.containers import ImageFiles
 from ignite_vision.data.folders import LEVELS
@@ -25,7 +22,7 @@ from ignite_vision.errors import UserError, did_you_mean
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 NEEDED = ("path", "class")
-OPTIONAL = ("split", "group", "weight")
+OPTIONAL = ("split", "group")
 LONGEST_LINE = 1 << 20  # bytes: what is longer is no line of a manifest, and is not read
 SPLITS = {word: split for split, words in LEVELS.items() for word in words}
 Record = tuple[int, dict[str, Any]]
@@ -39,7 +36,6 @@ class Row(NamedTuple):
     label: str
     split: str
     group: str
-    weight: float | None
 
 
 def is_manifest(path: Path) -> bool:
@@ -87,13 +83,10 @@ def _splits(rows: list[Row], path: Path) -> Splits:
 
 
 def _images(rows: list[Row], labels: dict[str, int], groups: dict[str, int], path: Path) -> ImageFiles:
-    """The files of some rows, with groups and weights where a row has them. groups: name -> number, gains new ones."""
+    """The files of some rows, with groups where a row has one. groups: name -> number, gains new ones."""
     images = ImageFiles(path.parent, [row.path for row in rows], [labels[row.label] for row in rows])
     if any(row.group for row in rows):
         images.groups = numbered([row.group for row in rows], groups)
-    if any(row.weight is not None for row in rows):
-        weights = [1.0 if row.weight is None else row.weight for row in rows]
-        images.weights = torch.tensor(weights, dtype=torch.float64)
     return images
 
 
@@ -110,7 +103,6 @@ def _row(line: int, record: dict[str, Any], group_column: str, path: Path) -> Ro
         _needed(line, "class", text("class"), path),
         _split(line, text("split"), path),
         text(group_column),
-        _weight(line, text("weight"), path),
     )
 
 
@@ -149,19 +141,6 @@ def _split(line: int, text: str, path: Path) -> str:
     if word and word not in SPLITS:
         raise _at(line, f"no split '{text}'", path, f"Splits are {', '.join(NAMES)}.")
     return SPLITS.get(word, "")
-
-
-def _weight(line: int, text: str, path: Path) -> float | None:
-    """A finite number of at least 0, or None for an empty field."""
-    if not text.strip():
-        return None
-    try:
-        weight = float(text)
-    except ValueError:
-        weight = math.nan
-    if not 0 <= weight < math.inf:
-        raise _at(line, f"weight is '{text}', not a number of at least 0", path)
-    return weight
 
 
 def _refuse_missing(line: int, record: dict[str, Any], path: Path) -> None:

@@ -29,14 +29,14 @@ def ids(images):
     return [images.sample_id(i) for i in range(len(images))]
 
 
-def test_csv_gives_images_classes_splits_groups_and_weights(photos):
+def test_csv_gives_images_classes_splits_and_groups(photos):
     lines = (
-        "scans/0.png,b,train,p1,2",
-        "scans/1.png,a,training,p1,",
-        "./scans//2.png,a,val,p2,1",
-        "scans/3.png,b,test,,",
+        "scans/0.png,b,train,p1",
+        "scans/1.png,a,training,p1",
+        "./scans//2.png,a,val,p2",
+        "scans/3.png,b,test,",
     )
-    splits = read_manifest(csv_of(photos, "path,class,split,group,weight", *lines))
+    splits = read_manifest(csv_of(photos, "path,class,split,group", *lines))
     assert splits.classes == ("a", "b")
     assert [ids(images) for _, images in splits.items()] == [
         ["scans/0.png", "scans/1.png"],
@@ -45,7 +45,6 @@ def test_csv_gives_images_classes_splits_groups_and_weights(photos):
     ]
     assert splits.train.targets.tolist() == [1, 0]
     assert splits.train.groups.tolist() == [0, 0] and splits.val.groups.tolist() == [1]
-    assert splits.train.weights.tolist() == [2.0, 1.0]
     assert splits.train[0][0].shape == (3, 8, 8)
 
 
@@ -109,8 +108,6 @@ def test_a_hostile_or_wrong_line_is_named(photos, line, message):
         (b"path,class,split\nscans/0.png,a,train\nscans/1.png,b,\n", "line 3: no split, though"),
         (b"path,class,split\nscans/0.png,a,dev\n", "line 2: no split 'dev'"),
         (b"path,class,split\nscans/0.png,a,train\nscans/1.png,b,test\n", "line 3: class 'b' is not in train"),
-        (b"path,class,weight\nscans/0.png,a,nan\n", "line 2: weight is 'nan'"),
-        (b"path,class,weight\nscans/0.png,a,-1\n", "line 2: weight is '-1'"),
     ],
 )
 def test_a_hostile_or_wrong_file_is_refused(photos, content, message):
