@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ignite_vision.data.splits import cut
 from ignite_vision.errors import UserError
 from ignite_vision.health.classes import class_findings, counts
 from ignite_vision.health.collection import Collection
@@ -23,7 +22,7 @@ from ignite_vision.health.shortcuts import shortcuts
 from ignite_vision.prepare import MOST_WORKERS, processors
 from ignite_vision.recipe import override
 from ignite_vision.recipe_files import LoadedRecipe, load, load_again
-from ignite_vision.run_data import data_folder, existing, load_data, recorded_folder, restored_splits
+from ignite_vision.run_data import cut_anew, data_folder, existing, load_data, recorded_folder, restored_splits
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system.files import write_atomically
 
@@ -112,7 +111,7 @@ def subject_of(target: str, data: Path | None, out: Path | None, settings: dict[
     given, _ = load_data(recipe, folder)
     for note in given.notes:
         say(f"warning: {note}")
-    splits = cut(given, recipe.val_fraction, recipe.test_fraction, recipe.split_seed)
+    splits = cut_anew(recipe, given, say)  # as `run` does
     names = frozenset(name for name, _ in given.items())
     return Subject(target, folder, Collection(splits, names), out or DEFAULT_OUT)
 
