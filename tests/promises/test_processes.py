@@ -19,6 +19,7 @@ from ignite_vision import Recipe, Splits
 from ignite_vision.data.containers import ArrayImages
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation.metrics import metrics
+from ignite_vision.evaluation.tables import json_plain
 from ignite_vision.jobs import predict_split, train_and_evaluate
 from ignite_vision.loading.batches import Order, in_order, shared, train_batch
 from ignite_vision.loading.cache import Shards
@@ -115,7 +116,7 @@ def evaluated(n):
     loaded = LoadedRecipe(recipe, "tiny", "tiny", Path(__file__))
     run = prepare(loaded, {}, Options(device="cpu", workers=0), lambda _line: None)
     predictions = predict_split(built(run), "val")
-    return predictions.logits.numpy(), metrics(predictions, "val")
+    return predictions.logits.numpy(), json_plain(metrics(predictions, "val"))
 
 
 @pytest.mark.slow
