@@ -13,7 +13,7 @@ from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import load
 from tests.helpers.runs import train
 
-RESULTS = ("metrics.json", "per_class.csv", "confusion.csv", "predictions.csv", "model.safetensors")
+RESULTS = ("metrics.json", "per_class.csv", "confusion.csv", "coverage.csv", "predictions.csv", "model.safetensors")
 
 
 class Trained:

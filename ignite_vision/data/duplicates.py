@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from ignite_vision.data.containers import Container
 from ignite_vision.data.hashing import near_pairs, perceptual_hash
@@ -25,6 +23,9 @@ def clusters(images: Container) -> torch.Tensor:
 
     Images that cannot be read have no duplicates here: whoever trains on them says so.
     """
+    from scipy.sparse import coo_matrix  # a fifth of a second, which others need not wait for
+    from scipy.sparse.csgraph import connected_components
+
     pairs = near_pairs(hashes(images))
     n = len(images)
     links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))

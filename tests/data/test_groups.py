@@ -1,7 +1,6 @@
 """Groups by a rule on paths."""
 
 import pytest
-import torch
 
 from ignite_vision.data.containers import ImageFiles
 from ignite_vision.data.groups import by_path, numbered, refuse_crossing
@@ -42,8 +41,6 @@ def test_a_group_in_two_given_splits_is_refused(splits):
     refuse_crossing(both)
 
 
-def test_a_subset_keeps_groups_and_weights(splits):
+def test_a_subset_keeps_groups(splits):
     images = by_path(splits, "parent").train
-    images.weights = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
     assert images.subset([2, 3]).groups.tolist() == [0, 2]
-    assert images.subset([2, 3]).weights.tolist() == [3.0, 4.0]

@@ -26,6 +26,7 @@ RESULTS = (
     "curves.svg",
     "per_class.csv",
     "confusion.csv",
+    "coverage.csv",
     "predictions.csv",
     "metrics.json",
     "model.safetensors",

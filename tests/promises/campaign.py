@@ -29,6 +29,7 @@ FILES = (
     "curves.svg",
     "per_class.csv",
     "confusion.csv",
+    "coverage.csv",
     "predictions.csv",
     "metrics.json",
     "model.safetensors",

@@ -38,6 +38,7 @@ def test_a_run_leaves_a_directory_that_a_person_can_read(make_run):
         "metrics.json",
         "per_class.csv",
         "confusion.csv",
+        "coverage.csv",
         "predictions.csv",
     }
 

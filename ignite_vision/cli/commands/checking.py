@@ -32,7 +32,7 @@ SET = "Set a field of the recipe, such as split_seed; repeatable."
 def check(
     target: str, data: Path | None, out: Path | None, workers: int | None, settings: tuple[str, ...], as_json: bool
 ) -> None:
-    """Say what may be wrong with images, before anything is trained on them.
+    """Say what may be wrong with images, before training.
 
     Every image is decoded once: files that cannot be read, pictures that show nothing, the same picture twice or in two
     splits, classes that are given away by their files. Exit code 2 if something must be fixed.

@@ -20,7 +20,7 @@ def trained(ignite_vision, image_folder, tmp_path):
 
 def results(folder):
     """The files of an evaluation by name."""
-    names = ("metrics.json", "per_class.csv", "confusion.csv", "predictions.csv")
+    names = ("metrics.json", "per_class.csv", "confusion.csv", "coverage.csv", "predictions.csv")
     return {name: (folder / name).read_bytes() for name in names}
 
 
