@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ignite_vision.evaluation.coverage import Fitted
 from ignite_vision.evaluation.metrics import metrics
 from ignite_vision.evaluation.other_data import align, warn_of_seen
 from ignite_vision.evaluation.tables import write_results
+from ignite_vision.health.duplicates import read_twins
 from ignite_vision.inference.classifier import Classifier
 from ignite_vision.jobs import of_header, what_of
 from ignite_vision.prepare import Options, Say
@@ -42,6 +44,8 @@ class Subject:
     split: str
     folder: Path
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    twins: Set[str] | None = None
+    """Ids of images that have a twin in train, where `check` looked for them."""
 
 
 def evaluate_run(directory: RunDirectory, split: str, options: Options, say: Say) -> Evaluated:
@@ -61,7 +65,8 @@ def evaluate_run(directory: RunDirectory, split: str, options: Options, say: Say
     # evaluated alike by any number of processes
     same = not changed_environment(settings, classifier.device, classifier.precision, but=("processes",))
     exact = of_header(header).get("exact") is True and same
-    found = metrics(predictions, subject.split, recipe.split_seed, Fitted.from_header(header))
+    fitted = Fitted.from_header(header)
+    found = metrics(predictions, subject.split, recipe.split_seed, fitted, subject.twins)
     numbers = {**found, "exact": exact, **what_of(header), **subject.facts}
     if distributed.is_first():
         write_results(predictions, numbers, subject.folder)
@@ -91,7 +96,7 @@ def subject_of(
         say(f"warning: {line}")
     own = own_splits(given, directory, settings)
     if own is not None:
-        return Subject(own[split], split, directory.results(split))
+        return Subject(own[split], split, directory.results(split), twins=read_twins(directory.duplicates, split))
     if options.data is None:
         raise changed_data(given, directory, folder)
     classes = tuple(settings["classes"])

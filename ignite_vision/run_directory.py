@@ -114,6 +114,11 @@ class RunDirectory:
         return self.path / "label_suspects.csv"
 
     @property
+    def duplicates(self) -> Path:
+        """Near-identical images, found by `check`."""
+        return self.path / "duplicates.csv"
+
+    @property
     def check(self) -> Path:
         """What `check` found in the images."""
         return self.path / "check.json"

@@ -66,6 +66,21 @@ def test_the_same_images_elsewhere_are_still_its_own(trained, tmp_path):
     assert trained.files() == before
 
 
+def test_images_with_a_twin_in_train_are_left_out_once_more_where_check_found_some(trained):
+    known = trained.evaluate()
+    assert known.metrics["twins"] is None
+    with (trained.directory / "predictions.csv").open() as lines:
+        first = next(csv.DictReader(lines))["path"]
+    pairs = f"a,b,bits,mirrored,split_a,split_b\n{first},any.jpg,0,0,test,train\nx.jpg,y.jpg,0,0,test,test\n"
+    (trained.directory / "duplicates.csv").write_text(pairs)
+    found = trained.evaluate().metrics
+    assert found["twins"]["in_train"] == 1
+    assert {**found, "twins": None} == known.metrics
+    (trained.directory / "duplicates.csv").write_text("nothing,like,it\n1,2,3\n")
+    with pytest.raises(UserError, match="cannot read duplicates.csv: 'split_a'"):
+        trained.evaluate()
+
+
 def test_another_split_has_a_folder_of_its_own(trained):
     before = trained.files()
     assert trained.evaluate(split="val").folder == trained.directory / "val"

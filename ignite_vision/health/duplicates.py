@@ -6,12 +6,14 @@ import csv
 import dataclasses
 import io
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ignite_vision.data.hashing import distance, near_pairs
+from ignite_vision.errors import UserError
 from ignite_vision.health.collection import Collection
 from ignite_vision.health.findings import Finding, counted
 from ignite_vision.health.records import Records
@@ -186,3 +188,24 @@ def as_csv(images: Collection, pairs: Pairs) -> str:
         splits = images.split(int(i)), images.split(int(j))
         writer.writerow((images.name(int(i)), images.name(int(j)), int(bits), int(mirrored), *splits))
     return text.getvalue()
+
+
+def read_twins(path: Path, split: str) -> set[str] | None:
+    """Ids of a split's images that have a twin in train, from duplicates.csv; None where there is no such file.
+
+    UserError if it cannot be read.
+    """
+    found = set()
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                sides = {row["split_a"]: row["a"], row["split_b"]: row["b"]}
+                if set(sides) == {split, "train"}:
+                    found.add(sides[split])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise UserError(
+            f"cannot read {FILE}: {error}", path, "Delete it, or run `ignite-vision check` again."
+        ) from error
+    return found
