@@ -22,7 +22,7 @@ from ignite_vision.jobs import of_header, what_of
 from ignite_vision.prepare import Options, Say
 from ignite_vision.recipe import Recipe, override
 from ignite_vision.recipe_files import load_again
-from ignite_vision.run_data import existing, load_data, own_splits, recorded_folder
+from ignite_vision.run_data import existing, load_all, load_data, own_splits, recorded_folder
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
 from ignite_vision.training.settings import changed_environment
@@ -91,7 +91,8 @@ def subject_of(
     UserError if its own images changed and no others are given.
     """
     folder = existing(options.data) if options.data else recorded_folder(recipe, directory, "evaluate")
-    given, _ = load_data(recipe, folder)
+    # other images need not have all of the classes that the recipe names
+    given, _ = load_all(recipe, folder) if options.data else load_data(recipe, folder)
     for line in given.notes:
         say(f"warning: {line}")
     own = own_splits(given, directory, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import math
 import operator
@@ -40,6 +41,10 @@ class Recipe:
 
     data: Callable[[Path], Splits]
     """From the data set's folder to its splits; a split that it leaves None is cut from train."""
+    classes: tuple[str, ...] | None = None
+    """Names of the classes to train on, whose order is the data's; None: all."""
+    exclude: tuple[str, ...] | None = None
+    """Names of classes to leave out."""
     val_fraction: float = 0.1
     """Fraction of train that becomes validation where the data set has none."""
     test_fraction: float = 0.125
@@ -114,6 +119,8 @@ class Recipe:
             self._set(name, _whole(name, getattr(self, name)))
         for name in ("lr", "val_fraction", "test_fraction"):
             self._set(name, _number(name, getattr(self, name)))
+        for name in ("classes", "exclude"):
+            self._set(name, _class_names(name, getattr(self, name)))
         self._set("augment", _operations(self.augment))
         if isinstance(self.weights, PurePath):
             self._set("weights", str(self.weights))
@@ -233,6 +240,17 @@ def _number(name: str, value: Any) -> float:
     return number
 
 
+def _class_names(name: str, value: Any) -> tuple[str, ...] | None:
+    """Each name once, sorted: recipes that name the same classes are the same. Some data sets number them."""
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple | set | frozenset):
+        raise UserError(f"{name} must be a tuple of names, not {value!r}", next_step=f'Write {name}=("cat", "dog").')
+    if not value:
+        raise UserError(f"{name} is empty", next_step=f"Name some, or leave {name} out.")
+    return tuple(sorted({str(item) for item in value}))
+
+
 def _operations(value: Any) -> tuple[Callable[..., Any], ...]:
     """Augmentation as a tuple, checked to hold what can be called with images."""
     if not isinstance(value, list | tuple):
@@ -297,6 +315,17 @@ def override(recipe: Recipe, settings: dict[str, str]) -> Recipe:
     return dataclasses.replace(recipe, **changes)
 
 
+def listed(name: str, text: str) -> tuple[str, ...]:
+    """Names between commas, as a line of CSV has them: quotes keep the commas of one. UserError for what is no line."""
+    try:
+        rows = list(csv.reader([text], skipinitialspace=True, strict=True))
+    except csv.Error:
+        rows = []
+    if len(rows) != 1:
+        raise UserError(f"{name} is no list of names: {text!r}", next_step=f"For example --{name} cat,dog.")
+    return tuple(part.strip() for part in rows[0])
+
+
 def _parse(name: str, annotation: str, text: str) -> Any:
     """Read `text` as the type of a field, given as its annotation's source."""
     kinds = [kind.strip() for kind in annotation.split("|")]
@@ -315,6 +344,8 @@ def _parse(name: str, annotation: str, text: str) -> Any:
         return text.lower() == "true"
     if "str" in kinds:
         return text
+    if "tuple[str, ...]" in kinds:
+        return listed(name, text)
     raise UserError(
         f"{name} cannot be set on the command line",
         next_step="Set it in a recipe file.",

@@ -10,6 +10,7 @@ import torch
 
 from ignite_vision import datasets
 from ignite_vision.data import duplicates
+from ignite_vision.data.chosen import chosen
 from ignite_vision.data.groups import by_path, refuse_crossing
 from ignite_vision.data.manifest import FORMATS, is_manifest, read_manifest
 from ignite_vision.data.splits import NAMES, Splits, content_hash, cut, fingerprint, sample_digests
@@ -69,7 +70,13 @@ def data_set_name(recipe: Recipe) -> str:
 
 
 def load_data(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
-    """(splits before they are cut, the data's name). A folder of plain class folders serves any built-in recipe."""
+    """(splits before they are cut, the data's name), of the recipe's classes."""
+    given, name = load_all(recipe, folder)
+    return chosen(given, recipe.classes, recipe.exclude), name
+
+
+def load_all(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
+    """The same of all classes. A folder of plain class folders serves any built-in recipe."""
     ours = getattr(getattr(recipe.data, "func", recipe.data), "__module__", "") == datasets.__name__
     official = folder.name == CALTECH_FOLDER  # class folders, too, but "027.calculator" is the class "calculator"
     if ours and is_manifest(folder):
@@ -95,9 +102,14 @@ def grouped(given: Splits, recipe: Recipe) -> Splits:
 
 
 def own_splits(given: Splits, directory: RunDirectory, settings: dict[str, Any]) -> Splits | None:
-    """A run's splits of these images, if they are its own: by names, labels, sizes and the content of some."""
+    """A run's splits of these images, if they are its own: by names, labels, sizes and the content of some.
+
+    given: of the run's classes, or, where it chose some, of all.
+    """
+    recipe = settings["recipe"]
+    some = recipe.get("classes") or recipe.get("exclude")
     try:
-        splits = apply_csv(given, directory.splits)
+        splits = apply_csv(chosen(given, settings["classes"] if some else None, None), directory.splits)
     except UserError:
         return None
     data = settings["data"]
@@ -107,7 +119,11 @@ def own_splits(given: Splits, directory: RunDirectory, settings: dict[str, Any])
 
 def split(recipe: Recipe, given: Splits, directory: RunDirectory, say: Callable[[str], None]) -> Splits:
     """Cut what the data set does not give; a run that exists has its splits written down, and keeps them."""
-    splits = restored_splits(given, directory) if directory.exists() else cut_anew(recipe, given, say)
+    if directory.exists():
+        refuse_other_classes(recipe, directory)
+        splits = restored_splits(given, directory)
+    else:
+        splits = cut_anew(recipe, given, say)
     for name in NAMES:
         if not len(splits[name]):
             raise UserError(
@@ -116,6 +132,16 @@ def split(recipe: Recipe, given: Splits, directory: RunDirectory, say: Callable[
             )
     read_one_per_class(splits)
     return splits
+
+
+def refuse_other_classes(recipe: Recipe, directory: RunDirectory) -> None:
+    """UserError if a run began with other chosen classes: its images would seem to be gone, or new."""
+    before = directory.read_settings()["recipe"]
+    for name, now in (("classes", recipe.classes), ("exclude", recipe.exclude)):
+        old, new = before.get(name), None if now is None else list(now)
+        if old != new:
+            what = f"this run began with another recipe: {name}: {old!r} -> {new!r}"
+            raise UserError(what, directory.path, "Undo that, or choose another --out.")
 
 
 def cut_anew(recipe: Recipe, given: Splits, say: Callable[[str], None]) -> Splits:

@@ -201,3 +201,22 @@ def test_neither_weights_nor_pixels_in_memory_are_needed(image_folder, tmp_path)
     evaluate_run(prepared.directory, "test", Options(device="cpu"), lines.append)
     assert prepared.directory.metrics.read_bytes() == before
     assert datasets.image_folder(image_folder).classes == prepared.splits.classes
+
+
+def test_a_run_of_some_classes_knows_its_images_among_all_and_is_evaluated_on_others(image_folder, tmp_path):
+    overrides = {"model": "cifar10_cnn", "weights": "none", "trainable": "all", "epochs": "1"}
+    options = Options(out=tmp_path / "run", device="cpu", workers=0)
+    prepared = prepare(load(str(image_folder)), {**overrides, "exclude": "banana"}, options, lambda line: None)
+    train(prepared)
+    lines: list[str] = []
+
+    def evaluate(data):
+        return evaluate_run(prepared.directory, "test", Options(data=data, device="cpu", workers=0), lines.append)
+
+    assert evaluate(None).folder == evaluate(image_folder).folder == prepared.directory.path
+    assert lines == []
+    other = tmp_path / "others"
+    shutil.copytree(image_folder, other)
+    shutil.rmtree(other / "apple")
+    assert evaluate(other).metrics["left_out"] == 12
+    assert any("classes unknown to the model are left out: banana" in line for line in lines)

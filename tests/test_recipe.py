@@ -61,6 +61,8 @@ def test_set_reads_text_as_the_fields_type():
         ("optimizer", "adamm", "no optimizer 'adamm'. Did you mean 'adam"),
         ("precision", "fp8", "no precision 'fp8'. Did you mean 'fp32'? Choose one of auto, fp32"),
         ("schedule", "linear", "no schedule 'linear'"),
+        ("classes", "", "classes is empty. Name some, or leave classes out."),
+        ("exclude", 'cat,"dog', "exclude is no list of names: 'cat,\"dog'. For example --exclude cat,dog."),
         ("accumulate", "3", "accumulate=3 does not divide batch_size=64"),
     ],
 )
@@ -94,6 +96,14 @@ def test_an_instance_that_can_be_called_serves_as_a_function():
     )
 
 
+def test_classes_are_a_set_of_names_that_set_reads_as_a_line_of_csv():
+    recipe = override(tiny(), {"classes": 'dog, "tench, Tinca", cat,dog', "exclude": "7"})
+    assert recipe.classes == ("cat", "dog", "tench, Tinca")
+    assert recipe.exclude == ("7",)
+    assert tiny(classes=["b", "a"]) == tiny(classes={"a", "b"})
+    assert tiny(classes=(2, 1)).classes == ("1", "2")
+
+
 @pytest.mark.parametrize("lr", [np.float32(0.25), torch.tensor(0.25), np.array(0.25), 0.25])
 def test_any_kind_of_number_is_a_learning_rate(lr):
     assert type(tiny(lr=lr).lr) is float
@@ -113,6 +123,8 @@ def test_a_list_of_operations_becomes_a_tuple():
     ("changes", "message"),
     [
         ({"epochs": True}, "epochs must be a whole number of at least 1, not True"),
+        ({"classes": "cat"}, "classes must be a tuple of names, not 'cat'"),
+        ({"exclude": ()}, "exclude is empty. Name some, or leave exclude out."),
         ({"epochs": 2.0}, "epochs must be a whole number of at least 1, not 2.0"),
         ({"seed": None}, "seed must be a whole number, not None"),
         ({"lr": "0.1"}, "lr must be a finite number, not '0.1'"),

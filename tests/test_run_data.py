@@ -180,3 +180,39 @@ class TestCutting:
 
         with pytest.raises(UserError, match="a test split of its own"):
             make_run(data_function=whole, fold="1/5")
+
+
+class TestChosenClasses:
+    def test_a_run_of_some_classes_is_resumed_with_them_and_its_images_are_its_own(self, make_run, image_folder):
+        fields = {"data": image_folder, "exclude": ("banana",), "epochs": 2, **PHOTOS}
+        stopped = make_run(**fields)
+        assert stopped.splits.classes == ("apple", "cherry")
+        interrupted(stopped, at=1)
+        again = make_run(**fields)
+        train(again)
+        settings = again.directory.read_settings()
+        assert settings["classes"] == ["apple", "cherry"]
+        assert settings["recipe"]["exclude"] == ["banana"]
+        for given in (datasets.image_folder(image_folder), load_data(again.recipe, image_folder)[0]):
+            assert own_splits(given, again.directory, settings).classes == ("apple", "cherry")
+
+    def test_other_classes_are_another_recipe(self, make_run, image_folder):
+        fields = {"data": image_folder, **PHOTOS}
+        begun(make_run(classes=("apple", "cherry"), **fields))
+        with pytest.raises(UserError, match="began with another recipe: classes: .*cherry.* -> .*banana"):
+            begun(make_run(classes=("apple", "banana"), **fields))
+
+    def test_named_data_sets_have_them_too(self, tmp_path):
+        recipe = Recipe(data=datasets.digits, model="digits_cnn", epochs=1, classes=(3, 8))
+        given = load_data(recipe, tmp_path)[0]
+        assert given.classes == ("3", "8")
+        assert given.train.targets.unique().tolist() == [0, 1]
+
+    def test_a_manifest_has_them_too(self, image_folder):
+        paths = sorted(path.relative_to(image_folder).as_posix() for path in image_folder.glob("*/*.jpg"))
+        rows = "".join(f"{path},{path.split('/')[0]}\n" for path in paths)
+        (image_folder / "photos.csv").write_text("path,class\n" + rows)
+        recipe = Recipe(data=datasets.image_folder, model="cifar10_cnn", epochs=1, classes=("cherry", "apple"))
+        given = load_data(recipe, image_folder / "photos.csv")[0]
+        assert given.classes == ("apple", "cherry")
+        assert len(given.train) == 24

@@ -35,6 +35,8 @@ DATA = "Where the data set is, or a folder with a subfolder per class, or a mani
 GROUP_BY = (
     "Keep together in every split: a column of the manifest, `parent` (folder), or a regular expression on paths."
 )
+CLASSES = "Train on these classes alone."
+EXCLUDE = "Leave these classes out."
 PATH = click.Path(path_type=Path)
 
 
@@ -91,6 +93,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             device,
             workers,
             click.option("--seed", type=int, metavar="N", help=seed),
+            click.option("--classes", metavar="A,B,C", help=CLASSES),
+            click.option("--exclude", metavar="A,B", help=EXCLUDE),
             click.option("--group-by", metavar="COLUMN|parent|REGEX", help=GROUP_BY),
             click.option("--precision", metavar="NAME", help="auto, fp32, bf16 or fp16."),
             click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help=SET),

@@ -247,14 +247,14 @@ class DatasetImages(Container):
 
     def __init__(self, dataset: Any, name: str = "train"):
         super().__init__(targets_of(dataset), len(dataset), name)
-        self.dataset = dataset
+        self.dataset, self._labels = dataset, self.targets
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
         image, target = self.dataset[int(self.index[i])]
-        if int(target) != int(self.targets[i]):
-            kept = int(self.targets[i])
+        kept = int(self._labels[self.index[i]])  # the data set's own number of the class
+        if int(target) != kept:
             raise UserError(f"{self._kind} gives {self.sample_id(i)} class {target}, its labels say {kept}")
-        return to_pixels(image, self._kind), int(target)
+        return to_pixels(image, self._kind), int(self.targets[i])
 
     def fingerprint(self) -> str:
         """Sha256 over the class's name, the positions and the targets: the images are not read."""

@@ -15,6 +15,7 @@ from ignite_vision.errors import UserError
 from ignite_vision.identity import fields_of
 from ignite_vision.loading.plan import Plan
 from ignite_vision.prepare import Prepared
+from ignite_vision.recipe import is_changed
 from ignite_vision.run_directory import FORMAT_VERSION
 from ignite_vision.source_code import file_hash
 from ignite_vision.system import distributed
@@ -61,7 +62,9 @@ def refuse_changes(prepared: Prepared, settings: dict[str, Any]) -> None:
     """UserError (exit 2) that names what differs from run.json, old -> new; epochs may."""
     old, new = settings["recipe"], json.loads(json.dumps(fields_of(prepared.recipe)))
     may = {"epochs"} | ({"weights"} if settings["weights"] == prepared.weights else set())  # moved ones are the same
-    names = [name for name in new if name not in may and name in old and old[name] != new[name]]
+    # of a field that is younger than the run, the default is what the run began with
+    changed = {name: old[name] != new[name] if name in old else is_changed(prepared.recipe, name) for name in new}
+    names = [name for name in new if changed[name] and name not in may]
     if names:
         changes = ", ".join(f"{name}: {old.get(name)!r} -> {new[name]!r}" for name in names)
         hint = "Undo that, or choose another --out."

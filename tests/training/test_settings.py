@@ -12,9 +12,9 @@ from ignite_vision.data.containers import ArrayImages
 from ignite_vision.errors import UserError
 from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import load
-from ignite_vision.training.settings import changed_environment, settings_of
+from ignite_vision.training.settings import changed_environment, refuse_changes, settings_of
 from tests.conftest import small_net, squares
-from tests.helpers.runs import built, history, kill, said, train, train_until
+from tests.helpers.runs import begun, built, history, kill, said, train, train_until
 
 RECIPE = '''"""Squares."""
 
@@ -153,6 +153,14 @@ class TestData:
 
 
 class TestFields:
+    def test_a_field_that_is_younger_than_the_run_counts_as_its_default(self, make_run):
+        begun(make_run())
+        settings = make_run().directory.read_settings()
+        del settings["recipe"]["sync_bn"]
+        refuse_changes(make_run(), settings)
+        with pytest.raises(UserError, match="sync_bn: None -> True"):
+            refuse_changes(make_run(sync_bn=True), settings)
+
     def test_old_and_new_are_named(self, make_run):
         train(make_run(epochs=1))
         with pytest.raises(UserError, match="patience: None -> 3, seed: 0 -> 1"):
