@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ignite_vision import models
+from ignite_vision.data.balance import class_weights
 from ignite_vision.data.preprocessing import Canvas, Preprocessing
 from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError
@@ -83,6 +84,8 @@ class Prepared:
     directory: RunDirectory
     data: Path
     splits: Splits
+    class_weights: torch.Tensor | None
+    """Of the training loss, (C,) float32; None: all classes weigh the same."""
     preprocessing: Preprocessing
     canvas: Canvas
     device: torch.device
@@ -119,6 +122,7 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
     recipe, overrides = with_place_of_weights(recipe, overrides)
     precision = settle_arithmetic(recipe, options, directory, device)
     splits = split(recipe, given, directory, say)
+    weights_of_classes = class_weights(recipe.class_weights, splits.train.targets, splits.classes)
     preprocessing = preprocessing_of(recipe, splits)
     model = network_of(recipe, len(splits.classes), device, preprocessing.crop)
     return Prepared(
@@ -129,6 +133,7 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
         directory=directory,
         data=data,
         splits=splits,
+        class_weights=weights_of_classes,
         preprocessing=preprocessing,
         canvas=canvas_of(recipe, preprocessing),
         device=device,

@@ -22,9 +22,11 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 CACHES = ("auto", "features", "resident", "pixels", "none")
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "loss")
 SCHEDULES = ("cosine",)
+BALANCED = ("balanced",)
 HEADS = ("optimizer", "logistic", "auto")
 OF_THE_OPTIMIZER = ("optimizer", "lr", "schedule", "accumulate")
-NOT_LOGISTIC = ("augment", "views", "loss", *OF_THE_OPTIMIZER)
+OF_BATCHES = ("augment", "loss", "class_weights", "sampler")
+NOT_LOGISTIC = ("views", *OF_BATCHES, *OF_THE_OPTIMIZER)
 UNUSABLE = {  # optimizers of torch.optim that a training step here cannot serve, and why
     "LBFGS": "it calls a closure to compute the loss several times in a step, and a step here computes it once",
     "SparseAdam": "it needs sparse gradients, and those of image models are dense",
@@ -82,6 +84,12 @@ class Recipe:
     """Augmented views of each image for which features are cached, used in turn; None: new ones in every epoch."""
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = nn.functional.cross_entropy
     """(logits (N,C) float32, targets (N,) int64, or (N,C) float32 from an augmentation) -> scalar."""
+    class_weights: str | dict[str, float] | None = None
+    """What an image of a class weighs in the training loss: "balanced", n / (C * count), or class -> weight, 1 for a
+    class that is not named. Validation and test losses have no weights."""
+    sampler: str | None = None
+    """"balanced": an epoch draws as many images of each class, those of small classes several times; None: each image
+    once."""
     optimizer: str | Callable[[list[nn.Parameter], float], torch.optim.Optimizer] = "adam"
     """A name in torch.optim (with its defaults), or a function (params, lr) -> Optimizer."""
     lr: float = 1e-3
@@ -127,6 +135,7 @@ class Recipe:
         self._refuse_numbers()
         self._refuse_names()
         self._refuse_functions()
+        self._refuse_weights()
         self._refuse_ignored()
 
     def _set(self, name: str, value: Any) -> None:
@@ -179,6 +188,21 @@ class Recipe:
         if isinstance(self.model, nn.Module):  # it is callable, but with images
             raise UserError("model is a network", next_step="Give a function num_classes -> nn.Module that makes it.")
         _refuse_class("loss", self.loss)
+
+    def _refuse_weights(self) -> None:
+        """UserError for class weights that are none, or that nothing would heed."""
+        wanted = self.class_weights
+        if isinstance(wanted, str):
+            _one_of("class_weights", wanted, BALANCED)
+        elif wanted is not None:
+            self._set("class_weights", _weights(wanted))
+        if self.sampler is not None:
+            _one_of("sampler", self.sampler, BALANCED)
+        if wanted is not None and is_changed(self, "loss"):
+            hint = "Leave class_weights out, and give the loss its weights itself."
+            raise UserError("class_weights are those of cross entropy, and the recipe has its own loss", next_step=hint)
+        if wanted == self.sampler == "balanced":
+            raise UserError("class_weights and sampler would balance twice", next_step="Leave one of them out.")
 
     def _refuse_ignored(self) -> None:
         """UserError for what logistic regression would not heed."""
@@ -249,6 +273,19 @@ def _class_names(name: str, value: Any) -> tuple[str, ...] | None:
     if not value:
         raise UserError(f"{name} is empty", next_step=f"Name some, or leave {name} out.")
     return tuple(sorted({str(item) for item in value}))
+
+
+def _weights(value: Any) -> dict[str, float]:
+    """Class -> weight, finite and above 0. Some data sets number their classes."""
+    if not isinstance(value, dict) or not value:
+        hint = 'Write class_weights="balanced", or {"cat": 2.0}.'
+        raise UserError(f"class_weights must be a dict from class to weight, not {value!r}", next_step=hint)
+    weights = {str(name): _number(f"the weight of '{name}'", weight) for name, weight in value.items()}
+    for name, weight in weights.items():
+        if weight <= 0:
+            hint = f'Use exclude=("{name}",) to leave a class out.'
+            raise UserError(f"the weight of '{name}' must be above 0, not {weight:g}", next_step=hint)
+    return weights
 
 
 def _operations(value: Any) -> tuple[Callable[..., Any], ...]:

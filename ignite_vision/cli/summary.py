@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ignite_vision.errors import printable
 from ignite_vision.evaluation.metrics import FORMAT, weakest
 from ignite_vision.identity import describe
@@ -39,6 +41,7 @@ def summary(prepared: Prepared, plan: Plan) -> list[str]:
         f" ({preprocessing.interpolation}), mean {mean}, std {std}",
         f"cache      {plan.kind}: {plan.reason}",
         *head(prepared, plan),
+        *balance(prepared),
         f"training   {epochs} of {batches(prepared, plan)}",
         f"run        {prepared.directory}",
     ]
@@ -63,6 +66,31 @@ def head(prepared: Prepared, plan: Plan) -> Iterator[str]:
         if is_judged_by_folds(prepared):
             by = f"by {score} in {FOLDS}-fold cross-validation over train and val, since {n} val images are few"
         yield f"head       logistic regression; each epoch is a weaker strength of weight decay; the best {by}"
+
+
+def balance(prepared: Prepared) -> Iterator[str]:
+    """Yield how classes of unequal sizes are evened out, where the recipe does so."""
+    weights, classes = prepared.class_weights, prepared.splits.classes
+    counts = prepared.splits.train.targets.bincount(minlength=len(classes))
+    if weights is not None:
+        least, most = extremes(weights, counts)
+        yield printable(
+            f"balance    in the training loss an image of {classes[least]} weighs {float(weights[least]):.3g},"
+            f" of {classes[most]} {float(weights[most]):.3g}"
+        )
+    if prepared.recipe.sampler is not None:
+        times = len(prepared.splits.train) / (int((counts > 0).sum()) * counts.clamp(min=1))
+        least, most = extremes(times, counts)
+        yield printable(
+            f"balance    an epoch draws classes equally often: an image of {classes[least]} {float(times[least]):.3g}"
+            f" times on average, of {classes[most]} {float(times[most]):.3g}"
+        )
+
+
+def extremes(values: torch.Tensor, counts: torch.Tensor) -> tuple[int, int]:
+    """Classes of the least and the largest value, among those with images."""
+    there = torch.nonzero(counts)[:, 0]
+    return int(there[values[there].argmin()]), int(there[values[there].argmax()])
 
 
 def at_most(prepared: Prepared) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
+from ignite_vision.data.balance import balanced_order
 from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError
 from ignite_vision.loading.sources import Request, Source
@@ -35,6 +36,7 @@ class Order(Sampler[Request]):
     The position comes from `iteration()`, the trainer's own counter, so that a resumed run asks for the very next
     batch. share: (r, n) yields the r-th of n equal parts of each batch. Eager: a DataLoader with workers calls iter()
     twice.
+    balance: (n,) classes, which are drawn equally often instead; a request has image + n * repeat then.
     """
 
     def __init__(
@@ -45,19 +47,25 @@ class Order(Sampler[Request]):
         iteration: Callable[[], int],
         accumulate: int = 1,
         share: tuple[int, int] = (0, 1),
+        balance: torch.Tensor | None = None,
     ):
         self.n, self.batch, self.seed, self.iteration, self.accumulate = n, batch, seed, iteration, accumulate
-        (self.rank, self.count) = share
+        (self.rank, self.count), self.balance = share, balance
 
     def __len__(self) -> int:
         return self.n // (self.batch * self.accumulate) * self.accumulate
 
     def __iter__(self) -> Iterator[Request]:
         epoch, start = divmod(self.iteration(), len(self))
-        order = torch.randperm(self.n, generator=generator(self.seed, Purpose.ORDER, epoch)).numpy()
+        order = self._order(epoch)
         begins = range(start * self.batch, len(self) * self.batch, self.batch)
         mine = self.batch // self.count
         return iter([(epoch, order[b + self.rank * mine : b + (self.rank + 1) * mine]) for b in begins])
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if self.balance is not None:
+            return balanced_order(self.balance, self.seed, epoch)
+        return torch.randperm(self.n, generator=generator(self.seed, Purpose.ORDER, epoch)).numpy()
 
 
 def shared(requests: list[Request], rank: int, count: int) -> list[Request]:
@@ -95,7 +103,10 @@ def padded(index: np.ndarray, batch: int) -> np.ndarray:
 
 
 class TrainBatches(Dataset[Batch]):
-    """Requests -> (images (N,C,S,S) uint8, targets (N,) int64, u (N,k) float32: the augmentation's draws)."""
+    """Requests -> (images (N,C,S,S) uint8, targets (N,) int64, u (N,k) float32: the augmentation's draws).
+
+    A repeat of an image in one epoch, see Order, is augmented in another way.
+    """
 
     def __init__(self, source: Source, targets: torch.Tensor, seed: int, draws: int):
         self.source, self.targets, self.seed, self.draws = source, targets, seed, draws
@@ -104,7 +115,8 @@ class TrainBatches(Dataset[Batch]):
     def __getitem__(self, request: Request) -> Batch:
         epoch, index = request
         u = uniforms(self.seed, epoch, index, self.draws)
-        return self.source[request], self.targets[torch.from_numpy(index)], u
+        index = index % len(self.targets)
+        return self.source[epoch, index], self.targets[torch.from_numpy(index)], u
 
 
 class EvalBatches(Dataset[Batch]):

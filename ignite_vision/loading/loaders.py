@@ -97,7 +97,8 @@ def train_loader(prepared: Prepared, source: Source, iteration: Callable[[], int
     recipe, targets = prepared.recipe, prepared.splits.train.targets
     batch = train_batch(recipe, len(targets))
     share = (distributed.rank(), distributed.count())
-    order = Order(len(targets), batch, recipe.seed, iteration, recipe.accumulate, share)
+    balance = targets if recipe.sampler == "balanced" else None
+    order = Order(len(targets), batch, recipe.seed, iteration, recipe.accumulate, share, balance)
     batches = TrainBatches(source, targets, recipe.seed, 0 if source.augmented else draws(recipe.augment))
     workers = workers_for(source, batch // distributed.count(), prepared.canvas, prepared.reading)
     return make_loader(batches, order, workers, pin=source.pinned and prepared.reading.on_gpu)

@@ -13,7 +13,7 @@ from ignite_vision.loading.loaders import Loader, eval_loader
 from ignite_vision.loading.sources import Decoded, Source, pixel_source
 from ignite_vision.models.head import not_linear
 from ignite_vision.prepare import Prepared
-from ignite_vision.recipe import is_changed
+from ignite_vision.recipe import OF_BATCHES, is_changed
 from ignite_vision.system import distributed
 from ignite_vision.system.memory import free_memory
 
@@ -57,7 +57,7 @@ def _with_head(prepared: Prepared, plan: Plan, obstacle: str | None) -> Plan:
     recipe = prepared.recipe
     if recipe.head == "optimizer":
         return plan
-    others = [name for name in ("augment", "loss") if is_changed(recipe, name)]
+    others = [name for name in OF_BATCHES if is_changed(recipe, name)]
     obstacle = obstacle or (f"the recipe has {others[0]}" if others else not_linear(prepared.model))
     if obstacle is None:
         return dataclasses.replace(plan, head="logistic")

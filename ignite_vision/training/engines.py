@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -52,7 +53,7 @@ def make_optimizer(prepared: Prepared) -> torch.optim.Optimizer:
 def make_trainer(prepared: Prepared, plan: Plan, network: nn.Module, optimizer: torch.optim.Optimizer) -> Engine:
     """Build the engine that trains `network`: the model or its head, wrapped where there are several processes."""
     recipe, device = prepared.recipe, prepared.device
-    loss = loss_on(device, recipe.loss)
+    loss = loss_of(prepared)
 
     def checked_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         value = loss(logits, targets)
@@ -103,7 +104,7 @@ def settle_order_of_addition(prepared: Prepared, plan: Plan, network: nn.Module,
     images, targets = prepare(train.dataset[0, np.arange(len(index))], prepared.device, False)
     network.train()
     logits = forward_in(prepared.precision, prepared.device, frozen_in(prepared, plan))(network, images)
-    loss_on(prepared.device, prepared.recipe.loss)(logits, targets).backward()
+    loss_of(prepared)(logits, targets).backward()
     for parameter in network.parameters():
         parameter.grad = None
     for name, buffer in network.named_buffers():
@@ -115,9 +116,21 @@ def frozen_in(prepared: Prepared, plan: Plan) -> list[nn.Module]:
     return [] if plan.kind == "features" else prepared.frozen
 
 
-def loss_on(device: torch.device, loss: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """The recipe's loss; a module's weights are moved to the device."""
+def loss_of(prepared: Prepared) -> Callable[..., torch.Tensor]:
+    """The recipe's loss, its tensors on the device; cross entropy with the class weights where it has any."""
+    loss, device, weights = prepared.recipe.loss, prepared.device, prepared.class_weights
+    if weights is not None:
+        return functools.partial(weighted_cross_entropy, weights=weights.to(device))
     return loss.to(device) if isinstance(loss, nn.Module) else loss
+
+
+def weighted_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Mean over the images of weight times cross entropy. logits: (N,C); targets: (N,) int64 or (N,C); weights: (C,).
+
+    Not divided by the sum of the weights, as torch has it: then the parts of a batch, of several processes or
+    accumulated, would count by the classes that happen to be in them.
+    """
+    return nn.functional.cross_entropy(logits, targets, weights, reduction="sum") / len(targets)
 
 
 def refuse_unusable_loss(value: Any) -> None:

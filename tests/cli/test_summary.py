@@ -4,11 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+from ignite_vision import Splits
 from ignite_vision.cli.summary import class_list, counted, results, summary
 from ignite_vision.jobs import rehearse
 from ignite_vision.loading.plan import Plan, choose
 from ignite_vision.run_directory import RunDirectory
+from tests.conftest import squares
 
 NUMBERS = {
     "split": "test",
@@ -34,6 +37,20 @@ def test_the_summary_says_data_model_images_cache_training_and_directory(make_ru
     assert "grey 8x8, short side resized to 8 (bilinear), mean 0.5, std 0.5" in found["images"]
     assert "2 epochs of 4 batches of 16, fp32 on cpu" in found["training"]
     assert found["run"] == f"run        {tmp_path / 'run'}"
+
+
+def test_the_summary_says_how_unequal_classes_are_evened_out(make_run, tmp_path):
+    by_name = lines(make_run(class_weights={"bright": 4, "dark": 0.5}))
+    assert by_name["balance"] == "balance    in the training loss an image of dark weighs 0.5, of bright 4"
+    drawn = lines(make_run(out=tmp_path / "drawn", data_function=unequal, sampler="balanced"))["balance"]
+    assert "draws classes equally often: an image of dark 0.75 times on average, of bright 3" in drawn
+
+
+def unequal(root):
+    """The squares, without most of the bright ones."""
+    given = squares(root)
+    few = (given.train.targets < 2) | (torch.arange(120) < 30)
+    return Splits(given.train.subset(torch.nonzero(few)[:, 0]), classes=given.classes)
 
 
 def test_the_summary_says_why_the_rows_are_kept_where_they_are(make_run):

@@ -41,6 +41,27 @@ def test_every_epoch_has_its_own_order_and_a_seed_its_own_orders():
     assert first != other
 
 
+UNEQUAL = torch.tensor([0] * 34 + [1] * 12 + [2] * 4)
+
+
+def balanced(iteration=0, share=(0, 1)):
+    return indices(Order(50, 16, 0, lambda: iteration, share=share, balance=UNEQUAL))
+
+
+def test_a_balanced_epoch_is_as_long_and_draws_classes_equally_often():
+    drawn = torch.tensor([i for _, batch in balanced() for i in batch])
+    assert len(drawn) == len(drawn.unique()) == 48
+    assert min(UNEQUAL[drawn % 50].bincount()) >= 14
+
+
+def test_the_balanced_order_resumes_in_any_epoch_and_is_shared_by_processes_too():
+    whole = balanced(3)
+    assert balanced(4) == whole[1:]
+    assert [b for _, b in whole] != [b for _, b in balanced()]
+    parts = [balanced(3, (rank, 2)) for rank in range(2)]
+    assert [(epoch, sum((part[k][1] for part in parts), [])) for k, (epoch, _) in enumerate(whole)] == whole
+
+
 def test_the_order_resumes_at_the_trainers_iteration():
     whole = indices(Order(50, 16, 0, lambda: 0))
     assert indices(Order(50, 16, 0, lambda: 2)) == whole[2:]
@@ -100,6 +121,16 @@ def test_an_image_has_the_same_random_numbers_in_any_batch(make_run):
     together, alone = made[3, np.array([5, 2])][2], made[3, np.array([2])][2]
     assert together[1].equal(alone[0])
     assert not made[4, np.array([2])][2].equal(alone)
+
+
+def test_a_repeat_in_an_epoch_is_the_same_image_with_other_random_numbers(make_run):
+    run = make_run()
+    n = len(run.splits.train)
+    made = TrainBatches(Decoded(run.splits.train, run.canvas, 0), run.splits.train.targets, 0, 2)
+    images, targets, u = made[3, np.array([5, 5 + n, 5 + 2 * n])]
+    assert images[1].equal(images[0]) and images[2].equal(images[0])
+    assert len(targets.unique()) == 1
+    assert len(u.unique()) == 6
 
 
 def test_an_error_is_raised_here_and_returned_by_a_worker(monkeypatch):

@@ -108,6 +108,8 @@ def test_what_rules_it_out_is_said_or_refused(make_run):
         ({"augment": (RandomCrop(padding=1),)}, "the recipe augments"),
         ({"augment": (RandomCrop(padding=1),), "views": 2}, "the recipe has augment"),
         ({"loss": nn.CrossEntropyLoss(label_smoothing=0.1)}, "the recipe has loss"),
+        ({"class_weights": "balanced"}, "the recipe has class_weights"),
+        ({"sampler": "balanced"}, "the recipe has sampler"),
     ],
 )
 def test_a_recipe_that_leaves_it_open_trains_by_the_optimizer_otherwise(make_run, fields, why):

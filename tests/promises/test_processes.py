@@ -137,12 +137,20 @@ def test_all_processes_end_with_the_same_weights(tmp_path):
         assert all(np.array_equal(other[name], tensor) for name, tensor in first.items())
 
 
+def data_unequal(_folder):
+    """Return 72 images for training, of which class c has 12."""
+    whole = images(108, 13)
+    few = torch.nonzero((whole.train.targets < 2) | (torch.arange(108) < 36))[:72, 0]
+    return Splits(whole.train.subset(few), whole.val, whole.test, whole.classes)
+
+
 @pytest.mark.slow
-def test_two_processes_train_as_one_does_but_for_rounding(tmp_path):
+@pytest.mark.parametrize("balance", [{}, {"class_weights": "balanced"}, {"sampler": "balanced"}])
+def test_two_processes_train_as_one_does_but_for_rounding(tmp_path, balance):
     def history(out):
         return (out / "history.jsonl").read_text()
 
-    fields = {"model": linear, "optimizer": "sgd"}
+    fields = {"model": linear, "optimizer": "sgd", "data": data_unequal if balance else data_72, **balance}
     together(1, one, tmp_path / "one", fields)
     together(2, one, tmp_path / "two", fields)
     rows = [[json.loads(line) for line in history(tmp_path / name).splitlines()] for name in ("one", "two")]

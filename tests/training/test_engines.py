@@ -8,9 +8,12 @@ from ignite.engine import Events
 from ignite.metrics import Accuracy
 from torch import nn
 
+from ignite_vision import Splits
+from ignite_vision.augment import RandomHorizontalFlip
 from ignite_vision.errors import UserError
-from tests.conftest import small_net
-from tests.helpers.runs import built, fitted, history, train, weights
+from ignite_vision.training.engines import weighted_cross_entropy
+from tests.conftest import small_net, squares
+from tests.helpers.runs import assert_same_results, built, fitted, history, interrupted, train, weights
 
 
 def one_line(prepared, match):
@@ -199,3 +202,46 @@ def test_each_iteration_draws_its_own_dropout_whoever_drew_before(make_run):
     assert len(first) == len(drawn) == 4
     assert all(one.equal(other) for one, other in zip(first, drawn, strict=True))
     assert not first[0].equal(first[1])
+
+
+def unequal(root):
+    """The squares, without most of the bright ones."""
+    given = squares(root)
+    targets = given.train.targets
+    return Splits(
+        given.train.subset(torch.nonzero((targets < 2) | (torch.arange(120) < 30))[:, 0]), classes=given.classes
+    )
+
+
+class TestUnequalClasses:
+    def test_weights_are_in_the_training_loss_and_in_no_other(self, make_run, tmp_path):
+        fields = {"data_function": unequal, "epochs": 1, "lr": 1e-9}  # the same network throughout
+        plain = fitted(make_run(out=tmp_path / "plain", **fields))
+        weighted = fitted(make_run(out=tmp_path / "weighted", class_weights={"bright": 1e3}, **fields))
+        (row,), (other,) = history(plain), history(weighted)
+        assert other["train_loss"] > 50 * row["train_loss"]
+        assert other["val_loss"] == pytest.approx(row["val_loss"], rel=1e-3)
+
+    def test_weighted_parts_of_a_batch_add_up_to_the_whole_for_soft_targets_too(self):
+        logits, targets, weights = torch.randn(8, 3), torch.arange(8) % 3, torch.tensor([0.5, 1, 4])
+        soft = nn.functional.one_hot(targets, 3).float()
+        for kind in (targets, soft):
+            whole = weighted_cross_entropy(logits, kind, weights)
+            parts = [weighted_cross_entropy(logits[k : k + 4], kind[k : k + 4], weights) for k in (0, 4)]
+            assert whole == pytest.approx(sum(parts) / 2)
+        each = nn.functional.cross_entropy(logits, targets, reduction="none")
+        assert weighted_cross_entropy(logits, soft, weights) == pytest.approx(float((weights[targets] * each).mean()))
+
+    @pytest.mark.parametrize("fields", [{"class_weights": "balanced"}, {"sampler": "balanced"}])
+    def test_a_run_stopped_in_its_second_epoch_ends_with_the_same_bytes(self, make_run, tmp_path, fields):
+        fields = {"data_function": unequal, "augment": (RandomHorizontalFlip(),), "epochs": 3, **fields}
+        whole = make_run(out=tmp_path / "whole", **fields)
+        train(whole)
+        interrupted(make_run(out=tmp_path / "parts", **fields), at=5)
+        again = make_run(out=tmp_path / "parts", **fields)
+        train(again)
+        assert_same_results(whole, again)
+
+    def test_a_weight_of_no_class_is_refused_before_anything_is_trained(self, make_run):
+        with pytest.raises(UserError, match="class_weights names 'brigth'.* Did you mean 'bright'"):
+            make_run(class_weights={"brigth": 2.0})
