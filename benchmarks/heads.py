@@ -32,7 +32,7 @@ FOLDERS: dict[str, tuple[str, dict[str, Any]]] = {  # where they lie, and what t
     "stanford_dogs, ten breeds": ("stanford_dogs", {"data": datasets.stanford_dogs, "val_fraction": 0.1}),
 }
 LITE0, LITE2 = "timm:tf_efficientnet_lite0", "timm:tf_efficientnet_lite2"
-MODELS = ("mobilenet_v2", "squeezenet1_0", LITE0, LITE2, f"mobilenet_v2+{LITE0}+{LITE2}")
+MODELS = ("mobilenet_v2", f"mobilenet_v2+{LITE0}+{LITE2}", LITE2, LITE0, "squeezenet1_0")
 SEEDS = 3  # splits
 STRENGTHS = 10.0 ** np.arange(-4, 1.5, 0.5)  # scikit-learn's C
 Table = tuple[np.ndarray, np.ndarray]
@@ -125,10 +125,11 @@ def page(data: Path, scratch: Path) -> None:
         "|---|---|---|---|---|---|---|---|",
     ]
     print("\n".join(lines), flush=True)
-    for folder in FOLDERS:
-        for number, model in enumerate(MODELS):
-            places = [scratch / "heads" / f"{folder}-{number}-{seed}" for seed in range(SEEDS)]
-            found = [measured(data, folder, model, seed, place) for seed, place in enumerate(places)]
+    place = Path(__file__).parent / "results" / "heads.md"
+    for number, model in enumerate(MODELS):
+        for folder in FOLDERS:
+            outs = [scratch / "heads" / f"{folder}-{number}-{seed}" for seed in range(SEEDS)]
+            found = [measured(data, folder, model, seed, out) for seed, out in enumerate(outs)]
             lines.append(row(folder, model, found))
             print(lines[-1], flush=True)
-    (Path(__file__).parent / "results" / "heads.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            place.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +16,7 @@ from ignite_vision.system.files import cache_home, replacing
 
 MOST = 50_000  # images that are compared, all with all: half a minute
 BURST = 20  # images that may be alike; more, and half a class of them, are drawings, digits or scans of one form
+AT_ONCE = 64  # images that a thread takes: what waits for threads takes memory
 MAKING = 1  # counted up when the hash changes
 
 
@@ -26,11 +28,15 @@ def clusters(images: Container) -> torch.Tensor:
     from scipy.sparse import coo_matrix  # a fifth of a second, which others need not wait for
     from scipy.sparse.csgraph import connected_components
 
-    pairs = near_pairs(hashes(images))
-    n = len(images)
+    found = hashes(images)
+    # images of equal hashes are compared as one: thousands of them would be millions of pairs
+    _, first, kind = np.unique(found[:, 0], axis=0, return_index=True, return_inverse=True)
+    pairs, n = near_pairs(found[first]), len(first)
     links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    numbers = torch.from_numpy(connected_components(links, directed=False)[1].astype(np.int64))
-    return _without_masses(numbers, images.targets)
+    numbers = connected_components(links, directed=False)[1].astype(np.int64)[kind.reshape(-1)]
+    blank = ~found.any((1, 2))  # which are like no other, however equal
+    numbers[blank] = np.arange(blank.sum()) + n
+    return _without_masses(torch.from_numpy(numbers), images.targets)
 
 
 def _without_masses(numbers: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -67,12 +73,11 @@ def hashes(images: Container) -> np.ndarray:
 def _computed(images: Container) -> np.ndarray:
     found = np.zeros((len(images), 2, 4), dtype=np.uint64)
 
-    def hash_one(i: int) -> None:
-        try:
-            found[i] = perceptual_hash(images[i][0])
-        except UserError:
-            found[i] = 0
+    def hash_some(first: int) -> None:
+        for i in range(first, min(first + AT_ONCE, len(images))):
+            with contextlib.suppress(UserError):
+                found[i] = perceptual_hash(images[i][0])
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1) if images.thread_safe else 1) as pool:
-        list(pool.map(hash_one, range(len(images))))
+        list(pool.map(hash_some, range(0, len(images), AT_ONCE)))
     return found
