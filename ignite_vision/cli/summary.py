@@ -70,27 +70,25 @@ def head(prepared: Prepared, plan: Plan) -> Iterator[str]:
 
 def balance(prepared: Prepared) -> Iterator[str]:
     """Yield how classes of unequal sizes are evened out, where the recipe does so."""
-    weights, classes = prepared.class_weights, prepared.splits.classes
-    counts = prepared.splits.train.targets.bincount(minlength=len(classes))
+    weights, train = prepared.class_weights, prepared.splits.train
+    counts = train.targets.bincount(minlength=len(prepared.splits.classes))
     if weights is not None:
-        least, most = extremes(weights, counts)
-        yield printable(
-            f"balance    in the training loss an image of {classes[least]} weighs {float(weights[least]):.3g},"
-            f" of {classes[most]} {float(weights[most]):.3g}"
-        )
+        yield "balance    an image's weight in the training loss: " + extremes(prepared, weights, counts)
     if prepared.recipe.sampler is not None:
-        times = len(prepared.splits.train) / (int((counts > 0).sum()) * counts.clamp(min=1))
-        least, most = extremes(times, counts)
-        yield printable(
-            f"balance    an epoch draws classes equally often: an image of {classes[least]} {float(times[least]):.3g}"
-            f" times on average, of {classes[most]} {float(times[most]):.3g}"
+        times = len(train) / (int((counts > 0).sum()) * counts.clamp(min=1))
+        yield "balance    an epoch draws classes equally often, each image on average: " + extremes(
+            prepared, times, counts
         )
 
 
-def extremes(values: torch.Tensor, counts: torch.Tensor) -> tuple[int, int]:
-    """Classes of the least and the largest value, among those with images."""
+def extremes(prepared: Prepared, values: torch.Tensor, counts: torch.Tensor) -> str:
+    """`cat 0.5 to dog 4`: the least and the largest value of a class that has images. values, counts: (C,)."""
     there = torch.nonzero(counts)[:, 0]
-    return int(there[values[there].argmin()]), int(there[values[there].argmax()])
+    least, most = int(there[values[there].argmin()]), int(there[values[there].argmax()])
+    if values[least] == values[most]:
+        return f"{float(values[least]):.3g} in all classes"
+    names = prepared.splits.classes
+    return printable(f"{names[least]} {float(values[least]):.3g} to {names[most]} {float(values[most]):.3g}")
 
 
 def at_most(prepared: Prepared) -> str:

@@ -41,9 +41,11 @@ def test_the_summary_says_data_model_images_cache_training_and_directory(make_ru
 
 def test_the_summary_says_how_unequal_classes_are_evened_out(make_run, tmp_path):
     by_name = lines(make_run(class_weights={"bright": 4, "dark": 0.5}))
-    assert by_name["balance"] == "balance    in the training loss an image of dark weighs 0.5, of bright 4"
+    assert by_name["balance"] == "balance    an image's weight in the training loss: dark 0.5 to bright 4"
     drawn = lines(make_run(out=tmp_path / "drawn", data_function=unequal, sampler="balanced"))["balance"]
-    assert "draws classes equally often: an image of dark 0.75 times on average, of bright 3" in drawn
+    assert drawn.endswith("draws classes equally often, each image on average: dark 0.75 to bright 3")
+    alike = lines(make_run(out=tmp_path / "alike", class_weights="balanced"))["balance"]
+    assert alike.endswith(": 1 in all classes")
 
 
 def unequal(root):
