@@ -12,7 +12,7 @@ from tests.helpers.command_line import assert_one_error_line, command
 
 COMMANDS = (
     *("run", "resume", "evaluate", "predict", "export", "serve", "benchmark", "probe"),
-    *("check", "report"),
+    *("check", "report", "compare"),
     *("list", "show", "doctor"),
 )
 

@@ -8,7 +8,16 @@ import torch
 
 from ignite_vision.evaluation import intervals
 from ignite_vision.evaluation.counts import balanced_accuracy, counts_of, macro_f1
-from ignite_vision.evaluation.intervals import bootstrap, bootstrap_mean, mcnemar, wilson
+from ignite_vision.evaluation.intervals import (
+    agresti_min,
+    bootstrap,
+    bootstrap_mean,
+    fair_coin,
+    holm,
+    images_needed,
+    mcnemar,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +111,42 @@ def test_of_one_image_an_interval_is_a_point_and_of_none_there_is_none():
     assert bootstrap_mean(np.array([0.5]), 0) == (0.5, 0.5)
     assert bootstrap(np.array([[1, 0], [0, 0]]), balanced_accuracy, 0) == (1, 1)
     assert all(map(math.isnan, bootstrap_mean(np.array([]), 0)))
+
+
+def test_the_interval_of_a_paired_difference_is_agresti_and_mins():
+    low, high = agresti_min(10, 20, 100)  # by hand: difference 10/102, variance (31 - 100/102) / 102²
+    assert (low, high) == pytest.approx((-0.007242, 0.203320), abs=1e-6)
+    assert agresti_min(20, 10, 100) == pytest.approx((-high, -low))
+    assert agresti_min(0, 0, 0) == (-1.0, 1.0)
+    low, high = agresti_min(0, 0, 1000)
+    assert -0.005 < low < 0 < high < 0.005
+    with pytest.raises(ValueError, match="60 and 50 of 100"):
+        agresti_min(60, 50, 100)
+
+
+@pytest.mark.parametrize(("n", "lost", "gained"), [(50, 0.02, 0.1), (215, 0.02, 0.02), (1000, 0.01, 0.03)])
+def test_it_holds_the_true_difference_about_95_times_of_100(n, lost, gained):
+    draws = np.random.default_rng(0).multinomial(n, (lost, gained, 1 - lost - gained), size=2_000)
+    ends = [agresti_min(int(b), int(c), n) for b, c, _ in draws]
+    assert 0.93 < np.mean([low <= gained - lost <= high for low, high in ends]) < 0.995
+
+
+def test_holm_multiplies_by_the_tests_that_are_left():
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_images_needed_are_more_for_smaller_differences():
+    assert images_needed(4, 5, 215) == 15_190
+    assert images_needed(0, 9, 215) == 188
+    assert images_needed(5, 5, 215) is None
+
+
+@pytest.mark.slow
+def test_so_many_images_find_the_difference_80_times_of_100():
+    lost, gained = 0.03, 0.05
+    n = images_needed(30, 50, 1_000)
+    draws = np.random.default_rng(0).multinomial(n, (lost, gained, 1 - lost - gained), size=1_000)
+    found = np.mean([fair_coin(int(b), int(c)) < 0.05 for b, c, _ in draws])
+    assert 0.75 < found < 0.85

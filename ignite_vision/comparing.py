@@ -1,0 +1,267 @@
+"""Compare runs on the same test images: what differs in their settings, and what that did to their answers."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from ignite_vision.errors import DAMAGED, UserError
+from ignite_vision.evaluation.comparison import (
+    Answer,
+    Answers,
+    Changed,
+    Paired,
+    Side,
+    by_class,
+    changed,
+    pair,
+    verdict,
+    words,
+)
+from ignite_vision.evaluation.intervals import holm, wilson
+from ignite_vision.run_directory import RunDirectory
+
+FORMAT = 1  # of what --json prints
+SHOWN = 3  # ids in a message
+# Beside the recipe's fields: what decides a result, and where run.json has it.
+BESIDE = {"recipe code": ("sources",), "weights content": ("weights",), "images": ("data", "fingerprint")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """A run, or results of it on other images: what it was made by, and its answers. name: as the user typed it."""
+
+    name: str
+    settings: dict[str, Any]
+    answers: Answers
+
+    @property
+    def right(self) -> int:
+        """Images that it has right."""
+        return sum(answer.right for answer in self.answers.values())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of them."""
+        return self.right / len(self.answers)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What decides the result, by name."""
+        found = dict(self.settings["recipe"])
+        for name, keys in BESIDE.items():
+            value: Any = self.settings
+            for key in keys:
+                value = value[key]
+            found[name] = value
+        return {**found, "precision": self.settings["environment"]["precision"]}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-plain."""
+        interval = list(wilson(self.right, len(self.answers)))
+        return {"run": self.name, "accuracy": self.accuracy, "interval": interval, "seed": self.fields.get("seed")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Versus:
+    """A run against the first. chance: of the difference, corrected for the number of runs (Holm)."""
+
+    one: Side
+    other: Side
+    found: Paired
+    chance: float
+    classes: dict[str, tuple[Paired, float]]
+    gained: list[Changed]
+    lost: list[Changed]
+
+    @property
+    def words(self) -> str:
+        """What can be said of it."""
+        return words(self.found, self.chance, self.one, self.other)
+
+    @property
+    def verdict(self) -> str:
+        """The same as a name."""
+        return verdict(self.found, self.chance, self.one, self.other)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-plain."""
+        return {
+            "run": self.other.name,
+            "against": self.one.name,
+            "verdict": self.verdict,
+            "words": self.words,
+            **numbers(self.found, self.chance),
+            "needed": self.found.needed,
+            "classes": [{"class": name, **numbers(*row)} for name, row in self.classes.items()],
+            "images_gained": [dataclasses.asdict(image) for image in self.gained],
+            "images_lost": [dataclasses.asdict(image) for image in self.lost],
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Runs, what differs in their settings (a value for each run), and each against the first."""
+
+    runs: list[Compared]
+    settings: dict[str, list[Any]]
+    versus: list[Versus]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-plain, without clock and host."""
+        return {
+            "format": FORMAT,
+            "n": len(self.runs[0].answers),
+            "runs": [run.to_dict() for run in self.runs],
+            "settings": self.settings,
+            "comparisons": [one.to_dict() for one in self.versus],
+        }
+
+
+def numbers(found: Paired, chance: float) -> dict[str, Any]:
+    """Return the counts and what follows from them. JSON-plain."""
+    return {
+        "n": found.n,
+        "accuracies": list(found.accuracies),
+        "difference": found.difference,
+        "interval": list(found.interval),
+        "gained": found.gained,
+        "lost": found.lost,
+        "chance": found.chance,
+        "corrected_chance": chance,
+    }
+
+
+def compare(places: list[Path]) -> Comparison:
+    """Compare two or more runs, or folders of results within runs, on the images that all have answered.
+
+    UserError if there is only one, one is no run or unfinished, or they answered other images or classes.
+    """
+    if len(places) < 2:
+        raise UserError("one run cannot be compared", next_step="Name two or more: ignite-vision compare RUN RUN")
+    refuse_twice(places)
+    runs = [read(place) for place in places]
+    for other in runs[1:]:
+        refuse_others(runs[0], other)
+    pairs = [pair(runs[0].answers, other.answers) for other in runs[1:]]
+    chances = holm([found.chance for found in pairs])
+    return Comparison(
+        runs,
+        differing(runs),
+        [versus(runs, k, found, chance) for k, (found, chance) in enumerate(zip(pairs, chances, strict=True), 1)],
+    )
+
+
+def refuse_twice(places: list[Path]) -> None:
+    """UserError if two are the same folder."""
+    resolved = [place.resolve() for place in places]
+    for k, place in enumerate(places):
+        if resolved[k] in resolved[:k]:
+            raise UserError("this run is named twice", place, "Name each run once.")
+
+
+def read(place: Path) -> Compared:
+    """Read a run's results. UserError if it is no run or has none; exit 3 if they are damaged."""
+    directory, results = owner(place), RunDirectory(place)
+    settings = directory.read_settings()
+    found = results.read_metrics()
+    if found is None:
+        raise UserError("this run has no results yet", place, f"Finish it: ignite-vision resume {directory}")
+    file = results / "predictions.csv"
+    hint = f"`ignite-vision evaluate {directory}` writes it again."
+    try:
+        answers = read_answers(file)
+    except FileNotFoundError as error:
+        raise UserError("predictions.csv is missing", place, hint) from error
+    except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
+        raise UserError(f"cannot read predictions.csv: {error}", file, hint, code=DAMAGED) from error
+    if not answers or len(answers) != found["n"]:
+        what = f"predictions.csv has {len(answers):,} images, metrics.json {found['n']:,}"
+        raise UserError(what, file, hint, code=DAMAGED)
+    return Compared(str(place), settings, answers)
+
+
+def owner(place: Path) -> RunDirectory:
+    """Return the run of a folder of results: itself, or where it lies in RUN/val or RUN/evaluations/NAME."""
+    directory = RunDirectory(place)
+    if directory.exists() or not (place / "predictions.csv").is_file():
+        return directory
+    above = [RunDirectory(folder) for folder in place.resolve().parents[:2]]
+    return next((run for run in above if run.exists()), directory)
+
+
+def read_answers(file: Path) -> dict[str, Answer]:
+    """Read predictions.csv. OSError, csv.Error, ValueError or LookupError where it is not as it was written."""
+    found: dict[str, Answer] = {}
+    with file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
+        for row in csv.DictReader(lines, strict=True):
+            if row["path"] in found:
+                raise ValueError(f"{row['path']} is in it twice")
+            if None in (row["class"], row["predicted"]):
+                raise ValueError(f"the line of {row['path']} is cut off")
+            found[row["path"]] = Answer(row["class"], row["predicted"])
+    return found
+
+
+def refuse_others(one: Compared, other: Compared) -> None:
+    """UserError, which says how to make them one, if two runs do not answer the same question."""
+    mine, theirs = set(map(str, one.settings["classes"])), set(map(str, other.settings["classes"]))
+    if mine != theirs:
+        extra = ", ".join(sorted(mine ^ theirs)[:SHOWN])
+        hint = "Train both on one data set: a difference of accuracies means nothing otherwise."
+        raise UserError(f"other classes than {one.name}: {extra}", Path(other.name), hint)
+    apart = sorted(one.answers.keys() ^ other.answers.keys())
+    labelled = [i for i, answer in one.answers.items() if i in other.answers and other.answers[i].label != answer.label]
+    hint = (
+        "Train both on one split (the same split_seed), or evaluate both on one folder of new images, "
+        f"`ignite-vision evaluate {owner(Path(other.name))} --data DIR`, and compare the folders that it names."
+    )
+    if apart:
+        n = len(one.answers.keys() | other.answers.keys())
+        what = f"{len(apart):,} of {n:,} test images are not in both, {one.name} and this: {shown(apart)}"
+        raise UserError(what, Path(other.name), hint)
+    if labelled:
+        what = f"test images with another class than in {one.name}, {len(labelled):,}: {shown(labelled)}"
+        raise UserError(what, Path(other.name), hint)
+
+
+def shown(ids: list[str]) -> str:
+    """The first few ids."""
+    return ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
+
+
+def differing(runs: list[Compared]) -> dict[str, list[Any]]:
+    """Field -> its value in each run, where they differ; None where a run's version had no such field."""
+    fields = [run.fields for run in runs]
+    names = dict.fromkeys(name for some in fields for name in some)
+    found = {name: [some.get(name) for some in fields] for name in names}
+    return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+
+
+def alike(one: Compared, other: Compared) -> bool:
+    """Whether two runs differ in nothing but their seed."""
+    return differing([one, other]).keys() <= {"seed"}
+
+
+def versus(runs: list[Compared], k: int, found: Paired, chance: float) -> Versus:
+    """Compare run k with the first."""
+    one, other = runs[0], runs[k]
+    mine, theirs = one.answers, other.answers
+    return Versus(
+        side(runs, one, other), side(runs, other, one), found, chance, by_class(mine, theirs), *changed(mine, theirs)
+    )
+
+
+def side(runs: list[Compared], run: Compared, against: Compared) -> Side:
+    """Return a run with the accuracies of its seeds: by itself where the other is one of them."""
+    seeds = [run] if alike(run, against) else [some for some in runs if alike(run, some)]
+    return Side(run.name, tuple(some.accuracy for some in seeds))
+
+
+def as_text(value: Any) -> str:
+    """A setting as one word: hashes and long values are cut."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
