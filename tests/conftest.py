@@ -1,6 +1,7 @@
 """Fixtures that every test may use: real data if it is there, and real runs on tiny data."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from ignite_vision.system.process import flush_denormals, tune_processor
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 tune_processor()  # as the command does
+# Debian's Chromium looks up names of Google's at every start, whatever its options
+QUIET = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-dev-shm-usage"]
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +36,25 @@ def children(tmp_path_factory):
     folder = tmp_path_factory.mktemp("children")
     os.environ["IGNITE_VISION_CHILDREN"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def playwright_running():
+    """Playwright, which can run only once in a process."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright, for the tests of the pages")
+    with playwright.sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright_running):
+    """A browser for the tests of a page."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    browser = playwright_running.chromium.launch(executable_path=chromium, args=QUIET)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(autouse=True)

@@ -54,7 +54,7 @@ def start(machine, number, recipe, out, **environ):
         return subprocess.Popen(words, env={**os.environ, **variables, **environ}, stdout=log, stderr=log)
 
 
-def ended(processes, patience=240):
+def ended(processes, patience=500):
     """Return the exit codes; what has not ended by then is killed."""
     limit = time.monotonic() + patience
     try:

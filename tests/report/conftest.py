@@ -1,27 +1,9 @@
 """Pages in a real browser: Debian's Chromium, if it is there."""
 
-import shutil
-
 import pytest
 
 from ignite_vision.report.page import render
 from tests.helpers.reports import evidence
-
-# Debian's Chromium looks up names of Google's at every start, whatever its options
-QUIET = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-dev-shm-usage"]
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """A browser for all tests here."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright, for the tests of the page")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """The page in a real browser: Debian's Chromium, if it is there."""
 
-import shutil
-
 import pytest
 
 from tests.helpers.classifiers import write_model
@@ -10,20 +8,6 @@ from tests.helpers.servers import bomb, photo
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright, for the tests of the page")
 expect = playwright.expect
 pytestmark = pytest.mark.slow
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-# Debian's Chromium looks up names of Google's at every start, whatever its options
-QUIET = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-dev-shm-usage"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
