@@ -28,7 +28,8 @@ def test_no_field_is_left_for_another_module_to_fill_in(make_run):
     run = built(make_run())
     fields = dataclasses.fields(Run)
     assert all(field.init for field in fields)
-    assert all(getattr(run, field.name) is not None for field in fields if field.name not in ("weights", "origin"))
+    optional = ("weights", "origin", "class_weights")
+    assert all(getattr(run, field.name) is not None for field in fields if field.name not in optional)
     with pytest.raises(dataclasses.FrozenInstanceError):
         run.trainer = None
 
