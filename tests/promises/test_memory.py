@@ -20,7 +20,7 @@ FEW, MANY = 2_000, 40_000  # images
 # Measured: 160 to 200 bytes of anonymous memory for each further image, most of them while the folder is looked
 # through. Beside that up to 110 MB where threads decode: malloc finds no place for them in what it has, now and then.
 SIDE = 48  # pixels
-MOST = 160 << 20  # bytes that MANY may take more than FEW: the images' pixels alone are 263 MB
+MOST = 200 << 20  # bytes that MANY may take more than FEW: the images' pixels alone are 263 MB
 STOPPED = 75  # exit code of a run that a signal ended, saved
 
 # A network that trains in no time, so that a run is little more than reading images.
