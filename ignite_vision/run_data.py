@@ -19,7 +19,6 @@ from ignite_vision.errors import UserError
 from ignite_vision.recipe import Recipe, fold_numbers
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.run_directory import RunDirectory
-from ignite_vision.system import distributed
 from ignite_vision.system.files import data_home
 
 CALTECH_FOLDER = "256_ObjectCategories"
@@ -147,7 +146,9 @@ def refuse_other_classes(recipe: Recipe, directory: RunDirectory) -> None:
 def cut_anew(recipe: Recipe, given: Splits, say: Callable[[str], None]) -> Splits:
     """Cut by groups and folds as the recipe says, with near-duplicates together, and say how many that moved."""
     refuse_crossing(given)
-    alike = distributed.from_first(lambda: duplicates_of(recipe, given, say))
+    alike = duplicates_of(
+        recipe, given, say
+    )  # by each process: one whose machine has no run directory may be alone here
     fold = fold_numbers(recipe.fold) if recipe.fold else None
     how = (recipe.val_fraction, recipe.test_fraction, recipe.split_seed, fold)
     plain = cut(given, *how)
