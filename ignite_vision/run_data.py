@@ -146,9 +146,7 @@ def refuse_other_classes(recipe: Recipe, directory: RunDirectory) -> None:
 def cut_anew(recipe: Recipe, given: Splits, say: Callable[[str], None]) -> Splits:
     """Cut by groups and folds as the recipe says, with near-duplicates together, and say how many that moved."""
     refuse_crossing(given)
-    alike = duplicates_of(
-        recipe, given, say
-    )  # by each process: one whose machine has no run directory may be alone here
+    alike = duplicates_of(recipe, given, say)  # no collective: another machine may have no directory
     fold = fold_numbers(recipe.fold) if recipe.fold else None
     how = (recipe.val_fraction, recipe.test_fraction, recipe.split_seed, fold)
     plain = cut(given, *how)
