@@ -22,7 +22,15 @@ from ignite_vision.health.shortcuts import shortcuts
 from ignite_vision.prepare import MOST_WORKERS, processors
 from ignite_vision.recipe import override
 from ignite_vision.recipe_files import LoadedRecipe, load, load_again
-from ignite_vision.run_data import cut_anew, data_folder, existing, load_data, recorded_folder, restored_splits
+from ignite_vision.run_data import (
+    cut_anew,
+    data_folder,
+    duplicates_of,
+    existing,
+    load_data,
+    recorded_folder,
+    restored_splits,
+)
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system.files import write_atomically
 
@@ -111,7 +119,7 @@ def subject_of(target: str, data: Path | None, out: Path | None, settings: dict[
     given, _ = load_data(recipe, folder)
     for note in given.notes:
         say(f"warning: {note}")
-    splits = cut_anew(recipe, given, say)  # as `run` does
+    splits = cut_anew(recipe, given, duplicates_of(recipe, given, say), say)  # as `run` does
     names = frozenset(name for name, _ in given.items())
     return Subject(target, folder, Collection(splits, names), out or DEFAULT_OUT)
 

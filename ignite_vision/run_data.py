@@ -19,6 +19,7 @@ from ignite_vision.errors import UserError
 from ignite_vision.recipe import Recipe, fold_numbers
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.run_directory import RunDirectory
+from ignite_vision.system import distributed
 from ignite_vision.system.files import data_home
 
 CALTECH_FOLDER = "256_ObjectCategories"
@@ -117,12 +118,17 @@ def own_splits(given: Splits, directory: RunDirectory, settings: dict[str, Any])
 
 
 def split(recipe: Recipe, given: Splits, directory: RunDirectory, say: Callable[[str], None]) -> Splits:
-    """Cut what the data set does not give; a run that exists has its splits written down, and keeps them."""
+    """Cut what the data set does not give; a run that exists has its splits written down, and keeps them.
+
+    Of several processes all must call this. Those that do not see the run's directory, on another machine, cut again.
+    """
+    cutting = any(distributed.gather(not directory.exists()))
+    alike = distributed.from_first(lambda: duplicates_of(recipe, given, say)) if cutting else None
     if directory.exists():
         refuse_other_classes(recipe, directory)
         splits = restored_splits(given, directory)
     else:
-        splits = cut_anew(recipe, given, say)
+        splits = cut_anew(recipe, given, alike, say)
     for name in NAMES:
         if not len(splits[name]):
             raise UserError(
@@ -143,10 +149,12 @@ def refuse_other_classes(recipe: Recipe, directory: RunDirectory) -> None:
             raise UserError(what, directory.path, "Undo that, or choose another --out.")
 
 
-def cut_anew(recipe: Recipe, given: Splits, say: Callable[[str], None]) -> Splits:
-    """Cut by groups and folds as the recipe says, with near-duplicates together, and say how many that moved."""
+def cut_anew(recipe: Recipe, given: Splits, alike: torch.Tensor | None, say: Callable[[str], None]) -> Splits:
+    """Cut by groups and folds as the recipe says, with near-duplicates together, and say how many that moved.
+
+    alike: (N,) int64 over train, the numbers of near-duplicates; None where they are not looked for.
+    """
     refuse_crossing(given)
-    alike = duplicates_of(recipe, given, say)  # no collective: another machine may have no directory
     fold = fold_numbers(recipe.fold) if recipe.fold else None
     how = (recipe.val_fraction, recipe.test_fraction, recipe.split_seed, fold)
     plain = cut(given, *how)

@@ -48,7 +48,7 @@ def start(machine, number, recipe, out, **environ):
     words += ["--nproc-per-node", "1", "--node-rank", str(number), "--local-addr", address]
     words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{ADDRESSES[0]}:29400", "--rdzv-id", "test"]
     words += ["--rdzv-conf", f"is_host={int(number == 0)}"]  # its own guess goes by the host name, which both share
-    words += ["-m", "ignite_vision", "run", str(recipe), "--out", str(out), "--checkpoint-every", "3"]
+    words += ["-m", "ignite_vision", "run", str(recipe), "--out", str(out), "--checkpoint-every", "3", "--workers", "0"]
     variables = {"GLOO_SOCKET_IFNAME": link, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(out.parent / f"c{number}")}
     with (out.parent / f"{out.name}.log").open("w") as log:
         return subprocess.Popen(words, env={**os.environ, **variables, **environ}, stdout=log, stderr=log)
@@ -79,6 +79,8 @@ def test_one_of_two_machines_is_killed_and_the_same_commands_finish_the_run(mach
     assert "resumed    from step 6" in (tmp_path / "run.log").read_text()
     assert not outs[1].exists()
     words = [sys.executable, "-m", "ignite_vision", "run", str(recipe), "--out", str(tmp_path / "one")]
-    done = subprocess.run([*words, "--nproc-per-node", "2"], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [*words, "--nproc-per-node", "2", "--workers", "0"], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0
     assert same_files(tmp_path / "one", tmp_path / "run")

@@ -356,7 +356,8 @@ def same_files(one, other):
     return all((one / file).read_bytes() == (other / file).read_bytes() for file in FILES)
 
 
-TWO = ("--nproc-per-node", "2", "--checkpoint-every", "3")
+# workers take seconds to start beside several processes: one test has some
+TWO = ("--nproc-per-node", "2", "--checkpoint-every", "3", "--workers", "0")
 
 
 @pytest.mark.slow
