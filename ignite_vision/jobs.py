@@ -95,7 +95,7 @@ def refuse_unreadable(prepared: Prepared) -> None:
 
 
 def say_findings(prepared: Prepared) -> None:
-    """Say in process 0 what numbers, names, headers and equal files show: at most five lines, 0.1 ms an image."""
+    """Say in process 0 what numbers, names, headers and equal files show: at most five lines."""
     if distributed.is_first():
         place = f" --data {prepared.options.data}" if prepared.options.data else ""
         for line in spoken(quick(Collection(prepared.splits)), f"ignite-vision check {prepared.loaded.spec}{place}"):

@@ -105,7 +105,7 @@ class Header:
 
 
 def inspect(path: Path | str) -> Header:
-    """Read a file's header, whatever its name, size or content: 50 us. UserError if it is no image, or not there."""
+    """Read a file's header, whatever its name, size or content. UserError if it is no image, or not there."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
             raise UserError("cannot read image: not a regular file", path, NEXT_STEP)

@@ -173,7 +173,8 @@ def repeated_pictures(images: Collection, pairs: Pairs) -> Iterator[Finding]:
         return
     across = int((images.part_of[pairs.first] != images.part_of[pairs.second]).sum())
     what = "lie" if images.given > {"train"} else "would lie"
-    message = f"{counted(len(pairs), 'pair')} of near-identical images; {across:,} {what} in two splits"
+    number = f"{across:,}" if across else "none"
+    message = f"{counted(len(pairs), 'pair')} of near-identical images; {number} {what} in two splits"
     first = f"{images.name(int(pairs.first[0]))} = {images.name(int(pairs.second[0]))}"
     next_step = f"For example {first}; all are in {FILE}."
     yield Finding("near_duplicates", "look", len(pairs), message, next_step, images.names(pairs.images()), FILE)

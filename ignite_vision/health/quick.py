@@ -1,4 +1,4 @@
-"""What `run` looks at by itself: numbers, names, headers and equal files. No pixel is decoded: 0.1 ms an image."""
+"""What `run` looks at by itself: numbers, names, headers and equal files. No pixel is decoded: 0.3 ms an image."""
 
 from __future__ import annotations
 
