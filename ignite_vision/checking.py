@@ -26,9 +26,8 @@ from ignite_vision.run_data import (
     cut_anew,
     data_folder,
     duplicates_of,
-    existing,
+    found_again,
     load_data,
-    recorded_folder,
     restored_splits,
 )
 from ignite_vision.run_directory import RunDirectory
@@ -136,10 +135,7 @@ def subject_of_run(directory: RunDirectory, data: Path | None, out: Path | None,
     """The images of a run in its own splits, with what its model says of the test images if it is trained."""
     settings = directory.read_settings()
     recipe = override(load_again(settings["spec"], directory.recipe_copy).recipe, settings["overrides"])
-    folder = existing(data) if data else recorded_folder(recipe, directory, "check")
-    given, _ = load_data(recipe, folder)
-    for note in given.notes:
-        say(f"warning: {note}")
+    given, folder = found_again(recipe, directory, data, "check", say)
     names = frozenset(name for name, _ in given.items())
     images = Collection(restored_splits(given, directory), names)
     page = "report.html" if out else "check.html"  # beside the run's own report

@@ -11,7 +11,7 @@ from ignite_vision import models
 from ignite_vision.data.integrity import unreadable
 from ignite_vision.data.splits import content_hash, fingerprint, sample_digests
 from ignite_vision.data.splits_csv import resized, write_csv
-from ignite_vision.errors import BAD_INPUT, DAMAGED, UserError
+from ignite_vision.errors import BAD_INPUT, UserError
 from ignite_vision.evaluation.calibration import MIN_IMAGES, abstain_below, fit_temperature
 from ignite_vision.evaluation.coverage import Fitted, fit_thresholds
 from ignite_vision.evaluation.metrics import TABLES, metrics
@@ -31,7 +31,7 @@ from ignite_vision.system import distributed
 from ignite_vision.training import fit
 from ignite_vision.training.budget import as_planned, within_budget
 from ignite_vision.training.engines import make_evaluator
-from ignite_vision.training.history import History
+from ignite_vision.training.history import History, read_history
 from ignite_vision.training.run import Run, build
 from ignite_vision.training.settings import changed_environment, changed_sources, refuse_changes, write_settings
 
@@ -113,7 +113,7 @@ def take_up(prepared: Prepared) -> Before:
     settings = directory.read_settings()
     accept_replaced_test_images(prepared, settings)
     refuse_changes(prepared, settings)
-    history = read_history(prepared)
+    history = read_history(directory.history)
     outcome = outcome_of(prepared, history)
     sources = changed_sources(prepared, settings)
     if outcome is not None and sources:
@@ -150,17 +150,6 @@ def accept_replaced_test_images(prepared: Prepared, settings: dict[str, Any]) ->
     data["content"] = data["content"] and content_hash(splits)
     directory.write_settings(settings)
     write_csv(splits, directory.splits)
-
-
-def read_history(prepared: Prepared) -> History:
-    """The rows on disk. UserError (exit 3) if the file is damaged."""
-    history = History(prepared.directory.history)
-    try:
-        history.read()
-    except (ValueError, LookupError, TypeError) as error:
-        hint = "Restore it from a copy, or choose another --out."
-        raise UserError(f"cannot read history.jsonl: {error}", history.path, hint, code=DAMAGED) from error
-    return history
 
 
 def outcome_of(prepared: Prepared, history: History) -> Outcome | None:

@@ -32,14 +32,13 @@ from ignite_vision.recipe import Recipe, override
 from ignite_vision.recipe_files import LoadedRecipe, load_again
 from ignite_vision.report.galleries import Heat
 from ignite_vision.report.page import Evidence, render
-from ignite_vision.run_data import existing, load_data, own_splits, recorded_folder
+from ignite_vision.run_data import found_again, own_splits
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system.files import data_home, read_lines, write_atomically
-from ignite_vision.training.history import EpochRow, History
+from ignite_vision.training.history import read_history
 
-MOST_WORK = (
-    3e8  # images x features x classes of a logistic regression: some twenty seconds on a core for its five folds
-)
+# images x features x classes of a logistic regression: some twenty seconds on a core for its five folds
+MOST_WORK = 3e8
 AT_ONCE = 16  # images of a heat map's forward pass
 DIGITS = 32  # bits of a seed that scikit-learn takes
 
@@ -89,10 +88,7 @@ def subject_of(directory: RunDirectory, options: Options, say: Say) -> Subject:
         raise UserError("this run has no results yet", directory, f"Finish it: ignite-vision resume {directory}")
     loaded = load_again(settings["spec"], directory.recipe_copy)
     recipe = override(loaded.recipe, settings["overrides"])
-    folder = existing(options.data) if options.data else recorded_folder(recipe, directory, "report")
-    given, _ = load_data(recipe, folder)
-    for line in given.notes:
-        say(f"warning: {line}")
+    given, folder = found_again(recipe, directory, options.data, "report", say)
     splits = own_splits(given, directory, settings)
     if splits is None:
         error = changed_data(given, directory, folder)
@@ -105,7 +101,10 @@ def subject_of(directory: RunDirectory, options: Options, say: Say) -> Subject:
 def collect(subject: Subject, say: Say) -> Evidence:
     """Predict the test images again, with what goes into the head, and judge labels."""
     settings, classifier = subject.settings, subject.classifier
-    rows = read_history(subject.directory)
+    rows = read_history(subject.directory.history).rows
+    if not rows:
+        hint = "Restore it from a copy."
+        raise UserError("cannot read history.jsonl: no epoch in it", subject.directory.history, hint, code=DAMAGED)
     predictions, features = seen_by_head(subject, "test", say)
     suspects, judged = doubts(subject, predictions, say)
     return Evidence(
@@ -258,19 +257,6 @@ def environment(subject: Subject) -> list[tuple[str, str]]:
     found += [("Processor", str(record["processor"]))] if "processor" in record else []
     found.append(("Precision", str(record["precision"])))
     return [*found, ("Versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items()))]
-
-
-def read_history(directory: RunDirectory) -> list[EpochRow]:
-    """Return the epochs. UserError (exit 3) if history.jsonl is damaged or has none."""
-    history = History(directory.history)
-    try:
-        history.read()
-        reason = "it has no epoch"
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        reason = str(error)
-    if history.rows:
-        return history.rows
-    raise UserError(f"cannot read history.jsonl: {reason}", history.path, "Restore it from a copy.", code=DAMAGED)
 
 
 def read_recipe(subject: Subject) -> str:

@@ -96,6 +96,17 @@ def load_all(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
     return grouped(given, recipe), data_set_name(recipe)
 
 
+def found_again(
+    recipe: Recipe, directory: RunDirectory, chosen: Path | None, command: str, say: Callable[[str], None]
+) -> tuple[Splits, Path]:
+    """(a run's images before they are cut, where they are now). chosen: --data of the command. say: told the notes."""
+    folder = existing(chosen) if chosen else recorded_folder(recipe, directory, command)
+    given, _ = load_data(recipe, folder)
+    for note in given.notes:
+        say(f"warning: {note}")
+    return given, folder
+
+
 def grouped(given: Splits, recipe: Recipe) -> Splits:
     """The same with groups by the recipe's rule on paths, if it has one."""
     return given if recipe.group_by is None else by_path(given, recipe.group_by)

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.system import distributed
 from ignite_vision.system.files import append_line, read_lines, sync, write_atomically
 
@@ -162,3 +163,14 @@ class History:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self._pending, self.shown = dict(state["pending"]), set(state["shown"])
+
+
+def read_history(path: Path) -> History:
+    """The rows on disk. UserError (exit 3) if the file is damaged."""
+    history = History(path)
+    try:
+        history.read()
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        hint = "Restore it from a copy, or run the recipe again with another --out."
+        raise UserError(f"cannot read history.jsonl: {error}", path, hint, code=DAMAGED) from error
+    return history
