@@ -240,14 +240,22 @@ def command(subject: Subject) -> str:
 def environment(subject: Subject) -> list[tuple[str, str]]:
     """Where and how fast it was trained, and with what."""
     record = subject.settings["environment"]
-    rates = [row["images_per_second"] for row in read_lines(subject.directory.timings) if "images_per_second" in row]
-    seconds = sum(row.get("seconds", 0) for row in read_lines(subject.directory.timings))
-    found = [("Run", str(subject.directory.path.resolve()))]
-    if rates:
-        found.append(("Speed", f"{np.median(rates):,.0f} images per second in training, {seconds:,.0f} s in all"))
+    found = [("Run", str(subject.directory.path.resolve())), *speed(subject.directory.timings)]
     found += [("Processor", str(record["processor"]))] if "processor" in record else []
     found.append(("Precision", str(record["precision"])))
     return [*found, ("Versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items()))]
+
+
+def speed(timings: Path) -> list[tuple[str, str]]:
+    """How fast it was trained, by timings.jsonl; nothing where that is missing or not as it was written."""
+    try:
+        rows = read_lines(timings)
+        rates = [float(row["images_per_second"]) for row in rows if "images_per_second" in row]
+        seconds = sum(float(row.get("seconds", 0)) for row in rows)
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return []
+    text = f"{np.median(rates):,.0f} images per second in training, {seconds:,.0f} s in all" if rates else ""
+    return [("Speed", text)] if text else []
 
 
 def read_recipe(subject: Subject) -> str:
@@ -263,4 +271,11 @@ def read_check(directory: RunDirectory) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     plain = isinstance(found, dict) and isinstance(found.get("findings"), list)
-    return found if plain and all(isinstance(f, dict) for f in found["findings"]) else None
+    return found if plain and all(map(is_finding, found["findings"])) else None
+
+
+def is_finding(found: Any) -> bool:
+    """Whether this is a finding as `check` writes it, as far as the report shows it."""
+    if not isinstance(found, dict) or not isinstance(found.get("images", []), list):
+        return False
+    return all(isinstance(found.get(name, ""), str) for name in ("kind", "level", "message", "next_step"))
