@@ -10,6 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ignite_vision.data import hash_store
+from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation.frozen import judged_before_training
 from ignite_vision.evaluation.label_errors import Suspect, suspect_rows
@@ -60,6 +64,8 @@ class Subject:
     page: str = "report.html"
     right: dict[str, bool] = dataclasses.field(default_factory=dict)
     """Id of a test image -> whether the run's model has it right; empty where there is none."""
+    cut: Callable[[], Splits] | None = None
+    """Cuts the images as `run` would, once they were looked at; None where they are in their splits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,8 +125,11 @@ def check(
     """
     subject = subject_of(target, data, out, settings, say)
     refuse_place(subject)
+    records = scan(subject.images, min(processors(), MOST_WORKERS) if workers is None else workers, say)
+    leave_hashes(subject.images, records)
+    if subject.cut is not None:
+        subject, records = as_cut(subject, records)
     images = subject.images
-    records = scan(images, min(processors(), MOST_WORKERS) if workers is None else workers, say)
     pairs = find_pairs(records)
     judged = judge_labels(subject, records, workers, say) if labels else Labels([], [])
     findings = [
@@ -133,6 +142,23 @@ def check(
     checked = Checked(subject, records, pairs, worst_first(findings), judged)
     write(checked)
     return checked
+
+
+def leave_hashes(images: Collection, records: Records) -> None:
+    """Keep the hashes for whoever looks for near-duplicates next: they are not computed again."""
+    begin = 0
+    for _, part in images.parts:
+        rows = records.rows[begin : begin + len(part)]
+        if part.stable:
+            hash_store.keep(part, {int(i): rows["hash"][i] for i in np.flatnonzero(rows["readable"])})
+        begin += len(part)
+
+
+def as_cut(subject: Subject, records: Records) -> tuple[Subject, Records]:
+    """The same with the images in the splits that `run` would make."""
+    assert subject.cut is not None
+    images = Collection(subject.cut(), subject.images.given)
+    return dataclasses.replace(subject, images=images, cut=None), records.at(subject.images.places_of(images))
 
 
 def judge_labels(subject: Subject, records: Records, workers: int | None, say: Say) -> Labels:
@@ -169,9 +195,12 @@ def subject_of(target: str, data: Path | None, out: Path | None, settings: dict[
     given, _ = load_data(recipe, folder)
     for note in given.notes:
         say(f"warning: {note}")
-    splits = cut_anew(recipe, given, duplicates_of(recipe, given, say), say)  # as `run` does
+
+    def cut() -> Splits:  # as `run` does, which looks for near-duplicates before
+        return cut_anew(recipe, given, duplicates_of(recipe, given, say), say)
+
     names = frozenset(name for name, _ in given.items())
-    return Subject(target, folder, Collection(splits, names), out or DEFAULT_OUT, loaded, settings)
+    return Subject(target, folder, Collection(given, names), out or DEFAULT_OUT, loaded, settings, cut=cut)
 
 
 def load_images(target: str) -> LoadedRecipe:

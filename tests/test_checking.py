@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from ignite_vision import datasets
 from ignite_vision.checking import answers, check, load_images
+from ignite_vision.data import containers
+from ignite_vision.data.duplicates import hashes
+from ignite_vision.data.images import read_image
 from ignite_vision.errors import UserError
 from ignite_vision.run_directory import RunDirectory
 from tests.helpers.pictures import write_pictures
@@ -47,6 +51,16 @@ def test_the_same_command_writes_the_same_bytes(photos, tmp_path):
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes()
     checked(photos, tmp_path / "one")  # into the same folder again
+
+
+def test_every_image_is_decoded_once_and_run_finds_the_hashes(photos, tmp_path, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(containers, "read_image", lambda path: decoded.append(path) or read_image(path))
+    monkeypatch.setattr("ignite_vision.checking.render", lambda *_: "")  # which shows some
+    checked(photos, tmp_path / "out")
+    assert len(decoded) == len(set(decoded)) == 31
+    hashes(datasets.image_folder(photos).train, print)
+    assert len(decoded) == 31
 
 
 def test_a_recipes_data_is_checked(tmp_path):
