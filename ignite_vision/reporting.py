@@ -22,6 +22,7 @@ from ignite_vision.evaluation.frozen import is_too_much, suspects_by
 from ignite_vision.evaluation.label_errors import Suspect, listed, suspect_rows, unsharpened
 from ignite_vision.evaluation.predictions import Predictions
 from ignite_vision.evaluation.tables import as_csv
+from ignite_vision.health.duplicates import Row, read_pairs
 from ignite_vision.inference.answers import on_canvas
 from ignite_vision.inference.classifier import Classifier
 from ignite_vision.inference.heat import heat_layer, heat_maps
@@ -33,6 +34,7 @@ from ignite_vision.recipe import Recipe, override
 from ignite_vision.recipe_files import LoadedRecipe, load_again
 from ignite_vision.report.galleries import Heat
 from ignite_vision.report.page import Evidence, render
+from ignite_vision.report.twins import known_pairs
 from ignite_vision.run_data import found_again, own_splits
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system.files import data_home, read_lines, write_atomically
@@ -119,6 +121,7 @@ def collect(subject: Subject, say: Say) -> Evidence:
         suspects=suspects,
         judged=judged,
         check=read_check(subject.directory),
+        pairs=pairs_of(subject),
         facts=facts(subject),
         command=command(subject),
         environment=environment(subject),
@@ -182,6 +185,12 @@ def cached_features(subject: Subject) -> Features | None:
         return features if there and not is_too_much(prepared) else None
     except UserError:  # the pretrained weights are gone, say: the model itself judges then
         return None
+
+
+def pairs_of(subject: Subject) -> list[Row] | None:
+    """Near-identical images as `check` found them, else by hashes that are known; None where they are not."""
+    found = read_pairs(subject.directory.duplicates)
+    return known_pairs(subject.splits) if found is None else found
 
 
 def heat_of(classifier: Classifier, images: Container) -> Heat | None:

@@ -55,6 +55,7 @@ def evidence(classes=("ant", "bee", "cow"), n=60, **more):
         suspects=[],
         judged="All images were judged.",
         check=None,
+        pairs=None,
         facts=[("Images", "60 test")],
         command="ignite-vision run made_up",
         environment=[("Run", "runs/made-up")],
