@@ -25,7 +25,7 @@ from ignite_vision.evaluation.tables import as_csv
 from ignite_vision.health.duplicates import Row, read_pairs
 from ignite_vision.inference.answers import on_canvas
 from ignite_vision.inference.classifier import Classifier
-from ignite_vision.inference.heat import heat_layer, heat_maps
+from ignite_vision.inference.heat import heat_layer, heat_maps, of_tokens
 from ignite_vision.loading.features import Features
 from ignite_vision.models.head import split_at_head
 from ignite_vision.prepare import Options, Say, prepare
@@ -108,6 +108,7 @@ def collect(subject: Subject, say: Say) -> Evidence:
         raise UserError("cannot read history.jsonl: no epoch in it", subject.directory.history, hint, code=DAMAGED)
     predictions, features = seen_by_head(subject, "test", say)
     suspects, judged = doubts(subject, predictions, say)
+    layer = heat_layer(classifier)
     return Evidence(
         title=settings["name"],
         subtitle=subtitle(settings),
@@ -117,7 +118,8 @@ def collect(subject: Subject, say: Say) -> Evidence:
         preprocessing=classifier.preprocessing,
         history=rows,
         features=features,
-        heat=heat_of(classifier, subject.splits.test),
+        heat=heat_of(classifier, subject.splits.test, layer),
+        of_tokens=layer is not None and of_tokens(classifier, layer),
         suspects=suspects,
         judged=judged,
         check=read_check(subject.directory),
@@ -193,9 +195,8 @@ def pairs_of(subject: Subject) -> list[Row] | None:
     return known_pairs(subject.splits) if found is None else found
 
 
-def heat_of(classifier: Classifier, images: Container) -> Heat | None:
-    """What shows where a class was seen in test images; None for a network without a map."""
-    layer = heat_layer(classifier)
+def heat_of(classifier: Classifier, images: Container, layer: str | None) -> Heat | None:
+    """What shows where a class was seen in test images, at a layer; None for a network without a map."""
     if layer is None:
         return None
 

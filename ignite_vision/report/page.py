@@ -50,6 +50,8 @@ class Evidence:
     """(N,D) of the test images, for the map."""
     heat: Heat | None
     """None where the network has no map of positions."""
+    of_tokens: bool
+    """Whether its positions are tokens, as a vision transformer's, which have attended to each other."""
     suspects: Sequence[Suspect]
     judged: str
     """Whose labels were judged, and by what."""

@@ -54,7 +54,7 @@ def twins(rows: Sequence[Row], splits: Splits) -> Twins:
 
 def what(row: Row, one: Half, other: Half) -> str:
     """How alike two images are, and their classes if these differ."""
-    text = f"{row.bits} of 256 bits differ" if row.bits else "the same to the last bit of 256"
+    text = f"{row.bits} of 256 bits differ" if row.bits else "none of 256 bits differs"
     text += ", mirrored" if row.mirrored else ""
     return text + (f"; {one.label} and {other.label}" if one.label != other.label else "")
 

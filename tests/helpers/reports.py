@@ -52,6 +52,7 @@ def evidence(classes=("ant", "bee", "cow"), n=60, **more):
         history=[row(1), row(2, 0.9, best=True), row(3, 0.85)],
         features=predictions.logits,
         heat=lambda places, _classes: [torch.from_numpy(np.eye(7, dtype=np.float32)) for _ in places],
+        of_tokens=False,
         suspects=[],
         judged="All images were judged.",
         check=None,

@@ -11,7 +11,7 @@ from ignite_vision import models
 from ignite_vision.data.images import read_image
 from ignite_vision.data.preprocessing import Canvas, Preprocessing, normalize
 from ignite_vision.models.head import find_head
-from ignite_vision.report.heat_maps import gradcam, last_map
+from ignite_vision.report.heat_maps import gradcam, is_of_tokens, last_map
 
 IMAGENET = Preprocessing(channels=3, resize=256, crop=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -87,6 +87,8 @@ def test_of_tokens_the_last_that_all_matter_are_taken(of_class, layer):
     nn.init.ones_(built.head.weight)
     heat = gradcam(built, torch.rand(2, 3, 16, 16), [0, 1], layer)
     assert heat.shape == (2, 4, 4)
+    assert is_of_tokens(built, 16, 3, layer)
+    assert not is_of_tokens(built, 16, 3, "patches")
 
 
 def textures():

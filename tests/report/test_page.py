@@ -216,6 +216,11 @@ class TestInABrowser:
         context.close()
 
 
+def test_heat_maps_of_tokens_are_called_a_hint():
+    assert "its tokens had exchanged" in render(evidence(of_tokens=True))
+    assert "its tokens had exchanged" not in render(evidence())
+
+
 def test_near_identical_images_are_drawn_with_their_splits():
     page = render(evidence(pairs=[Row("test:0", "test:1", 4, True, "train", "test")]))
     assert "1 pair; 1 lies in two splits, where a known picture counts as an unseen one." in page
