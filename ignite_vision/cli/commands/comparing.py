@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ignite_vision.cli.console import aligned
 from ignite_vision.cli.options import PATH
 from ignite_vision.errors import printable
 
@@ -90,10 +91,3 @@ def images(changed: Sequence[Changed], what: str) -> Iterator[str]:
     yield from aligned([[f"  {i.id}", f"is {i.label}", f"{i.one} -> {i.other}"] for i in changed[:SHOWN]])
     if len(changed) > SHOWN:
         yield f"  and {len(changed) - SHOWN:,} more: --json"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the rows of a table with columns of one width."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
