@@ -47,7 +47,7 @@ class Compared:
             for key in keys:
                 value = value[key]
             found[name] = value
-        return {**found, "precision": self.settings["environment"]["precision"]}
+        return {**found, "precision": self.settings["environment"]["precision"], "tta": self.settings.get("tta")}
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-plain."""
@@ -92,7 +92,7 @@ def read(place: Path) -> Compared:
     if not answers or len(answers) != found["n"]:
         what = f"predictions.csv has {len(answers):,} images, metrics.json {found['n']:,}"
         raise UserError(what, file, hint, code=DAMAGED)
-    return Compared(str(place), settings, answers)
+    return Compared(str(place), {**settings, "tta": found.get("tta")}, answers)
 
 
 def owner(place: Path) -> RunDirectory:
