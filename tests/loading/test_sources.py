@@ -6,7 +6,9 @@ import torch
 from torch.utils.data import Dataset
 
 from ignite_vision import datasets
+from ignite_vision.data import hash_store
 from ignite_vision.data.containers import ArrayImages, as_images
+from ignite_vision.data.hashing import perceptual_hash
 from ignite_vision.data.preprocessing import Canvas, Preprocessing
 from ignite_vision.loading import sources
 from ignite_vision.loading.sources import Decoded, Mapped, Resident, Views, pixel_source
@@ -86,3 +88,20 @@ def test_workers_read_for_whoever_would_wait(decoded):
     assert [mapped.wants_workers(device) for device in (CPU, GPU)] == [False, True]
     resident = Resident(torch.zeros(2, 4))
     assert not (resident.wants_workers(GPU) or Views(resident, 1).wants_workers(GPU) or Views(resident, 1).pinned)
+
+
+@pytest.mark.parametrize(("kind", "on_disk"), [("resident", False), ("pixels", True)])
+def test_files_that_are_decoded_anyway_leave_their_hashes(decoded, kind, on_disk, monkeypatch):
+    pixel_source(decoded, kind, on_disk, CPU, print)
+    found, known = hash_store.kept(decoded.images)
+    assert known.all()
+    assert (found[5] == perceptual_hash(decoded.images[5][0])).all()
+    monkeypatch.setattr(sources, "perceptual_hash", None)  # would fail: nothing is hashed again
+    pixel_source(decoded, kind, on_disk, CPU, print)
+
+
+def test_what_may_change_leaves_no_hash():
+    images = as_images(Restless(), "train")
+    with Decoded(images, Canvas(PREPROCESSING, 40), 0).leaving_hashes():
+        pass
+    assert not hash_store.kept(images)[1].any()
