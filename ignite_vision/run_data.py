@@ -16,8 +16,9 @@ from ignite_vision.data.manifest import FORMATS, is_manifest, read_manifest
 from ignite_vision.data.splits import NAMES, Splits, content_hash, cut, fingerprint, sample_digests
 from ignite_vision.data.splits_csv import apply_csv
 from ignite_vision.errors import UserError
-from ignite_vision.recipe import Recipe, fold_numbers
+from ignite_vision.recipe import Recipe
 from ignite_vision.recipe_files import LoadedRecipe
+from ignite_vision.recipe_values import fold_numbers
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
 from ignite_vision.system.files import data_home

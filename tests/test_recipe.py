@@ -12,7 +12,7 @@ from torch import nn
 from ignite_vision import Recipe, datasets
 from ignite_vision.augment import RandomCrop, RandomHorizontalFlip
 from ignite_vision.errors import UserError
-from ignite_vision.recipe import optimizer_class, override, refuse_unusable
+from ignite_vision.recipe import override
 
 
 def tiny(**changes):
@@ -164,19 +164,6 @@ def test_a_field_of_the_wrong_kind_says_what_it_takes(changes, message):
 def test_best_is_the_highest_accuracy_unless_the_recipe_says_otherwise():
     assert tiny().score == "accuracy"
     assert override(tiny(), {"score": "loss"}).score == "loss"
-
-
-def test_an_optimizers_name_may_have_any_case():
-    assert optimizer_class("AdamW") is optimizer_class("adamw") is torch.optim.AdamW
-
-
-def test_an_optimizer_made_from_one_that_cannot_train_here_is_refused():
-    class Mine(torch.optim.LBFGS):
-        pass
-
-    with pytest.raises(UserError, match="LBFGS cannot be used"):
-        refuse_unusable(Mine)
-    refuse_unusable(torch.optim.SGD)
 
 
 def test_a_partial_is_a_function():

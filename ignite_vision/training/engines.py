@@ -22,7 +22,7 @@ from ignite_vision.loading.plan import Plan
 from ignite_vision.models.head import keep_frozen
 from ignite_vision.prepare import Prepared
 from ignite_vision.randomness import Purpose, seed_everything
-from ignite_vision.recipe import optimizer_class, refuse_unusable
+from ignite_vision.recipe_values import optimizer_class, refuse_unusable
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
 from ignite_vision.system.device import autocast
