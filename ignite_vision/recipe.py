@@ -32,7 +32,9 @@ CACHES = ("auto", "features", "resident", "pixels", "none")
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "loss")
 SCHEDULES = ("cosine",)
 BALANCED = ("balanced",)
+ON_BAD_IMAGE = ("fail", "skip")
 HEADS = ("optimizer", "logistic", "auto")
+CHOICES = {"precision": PRECISIONS, "cache": CACHES, "score": SCORES, "head": HEADS, "on_bad_image": ON_BAD_IMAGE}
 OF_THE_OPTIMIZER = ("optimizer", "lr", "schedule", "accumulate")
 OF_BATCHES = ("augment", "loss", "class_weights", "sampler")
 NOT_LOGISTIC = ("views", *OF_BATCHES, *OF_THE_OPTIMIZER)
@@ -66,6 +68,10 @@ class Recipe:
     """Whether near-duplicates stay on one side where a folder or manifest of one's own is cut."""
     fold: str | None = None
     """"2/5": the test is the second of five folds, which `split_seed` cuts; None: `test_fraction` of the images."""
+
+    on_bad_image: str = "fail"
+    """What becomes of an image that cannot be read: the run fails and names it, or ("skip") it is left out before
+    anything is cut, named and recorded in splits.csv. For that, every image is decoded once when the run begins."""
 
     model: str | Callable[[int], nn.Module]
     """A torchvision classifier, `timm:NAME`, one of our small networks, several joined by a plus, or a function
@@ -168,7 +174,7 @@ class Recipe:
             value = getattr(self, name)
             if not (isinstance(value, str) or (value is None and _is_optional(name))):
                 raise UserError(f"{name} must be a name, not {value!r}")
-        for name, choices in (("precision", PRECISIONS), ("cache", CACHES), ("score", SCORES), ("head", HEADS)):
+        for name, choices in CHOICES.items():
             one_of(name, getattr(self, name), choices)
         if isinstance(self.schedule, str):
             one_of("schedule", self.schedule, SCHEDULES)

@@ -28,13 +28,15 @@ def summary(prepared: Prepared, plan: Plan) -> list[str]:
     recipe, splits, preprocessing = prepared.recipe, prepared.splits, prepared.preprocessing
     trainable, frozen = count_parameters(prepared.model)
     sizes = " · ".join(f"{name} {len(images):,}" for name, images in splits.items())
+    classes = splits.classes
+    skipped = f", {len(splits.skipped):,} skipped" if splits.skipped else ""
     weights = f"weights {recipe.weights}" if recipe.weights else "random weights"
     data_name = str(prepared.data) if prepared.data.exists() else prepared.data.name
     mean, std = (" ".join(f"{v:.3g}" for v in values) for values in (preprocessing.mean, preprocessing.std))
     colour = "RGB" if preprocessing.channels == 3 else "grey"
     epochs = at_most(prepared) + counted(recipe.epochs, "epoch")
     return [
-        f"data       {data_name}: {sizes} images, {len(splits.classes)} classes ({class_list(splits.classes)})",
+        f"data       {data_name}: {sizes} images{skipped}, {len(classes)} classes ({class_list(classes)})",
         f"model      {model_name(prepared)}, {weights}: {trainable:,} trainable parameters, {frozen:,} frozen",
         *where_from(prepared),
         f"images     {colour} {preprocessing.crop}x{preprocessing.crop}, short side resized to {preprocessing.resize}"
