@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ignite_vision.data.preprocessing import Preprocessing
+from ignite_vision.data.preprocessing import FITS, Preprocessing
 from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError, did_you_mean
 from ignite_vision.recipe_values import (
@@ -23,6 +23,8 @@ from ignite_vision.recipe_values import (
     optimizer_class,
     refuse_class,
     refuse_unusable,
+    sides,
+    sides_in,
     weights_of_classes,
     whole,
 )
@@ -86,8 +88,11 @@ class Recipe:
     possible, else by the optimizer."""
     preprocessing: Preprocessing | None = None
     """None: that of the weights, else the data's size, mapped to [-1, 1]."""
-    image_size: int | None = None
-    """Pixels per side that the model sees; None: what the preprocessing says."""
+    image_size: int | tuple[int, int] | None = None
+    """Pixels per side that the model sees, or (height, width); None: what the preprocessing says."""
+    fit: str | None = None
+    """How an image of another shape is made to fit: crop (the centre), pad (all of it, with bars of grey) or squash
+    (all of it, stretched); None: what the preprocessing says, which is crop unless it says otherwise."""
 
     augment: tuple[Callable[..., Any], ...] = ()
     """Random operations (see ignite_vision.augment), in order, on training batches only."""
@@ -132,7 +137,8 @@ class Recipe:
     """Attach handlers to the Run: def handlers(run): @run.trainer.on(Events.EPOCH_COMPLETED) ..."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "patience", "image_size", "views"):
+        self._set("image_size", sides("image_size", self.image_size))
+        for name in ("epochs", "batch_size", "accumulate", "patience", "views"):
             self._set(name, whole(name, getattr(self, name), least=1, optional=_is_optional(name)))
         for name in ("seed", "split_seed"):
             self._set(name, whole(name, getattr(self, name)))
@@ -176,6 +182,8 @@ class Recipe:
                 raise UserError(f"{name} must be a name, not {value!r}")
         for name, choices in CHOICES.items():
             one_of(name, getattr(self, name), choices)
+        if self.fit is not None:
+            one_of("fit", self.fit, FITS)
         if isinstance(self.schedule, str):
             one_of("schedule", self.schedule, SCHEDULES)
         if isinstance(self.optimizer, str):
@@ -263,6 +271,8 @@ def _parse(name: str, annotation: str, text: str) -> Any:
     kinds = [kind.strip() for kind in annotation.split("|")]
     if "None" in kinds and text.lower() == "none":
         return None
+    if "tuple[int, int]" in kinds:
+        return sides_in(name, text)
     for kind, read, words, example in (("int", int, "a whole number", "3"), ("float", float, "a number", "0.01")):
         if kind in kinds:
             try:

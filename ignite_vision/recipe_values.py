@@ -42,6 +42,28 @@ def whole(name: str, value: Any, least: int | None = None, optional: bool = Fals
     return found
 
 
+def sides(name: str, value: Any) -> int | tuple[int, int] | None:
+    """Pixels per side, or (height, width) where these differ; None: as it is. UserError for anything else."""
+    if not isinstance(value, list | tuple):
+        return whole(name, value, least=1, optional=True)
+    if len(value) != 2:
+        raise UserError(f"{name} must be one number or (height, width), not {value!r}")
+    height, width = (whole(name, side, least=1) or 0 for side in value)
+    return height if height == width else (height, width)
+
+
+def sides_in(name: str, text: str) -> int | tuple[int, int]:
+    """The same from text: `224`, or `192,256`, the height first. UserError for anything else."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        hint = f"For example --set {name}=224, or --set {name}=192,256: height, width."
+        raise UserError(f"{name} must be one or two whole numbers, not '{text}'", next_step=hint)
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
 def number(name: str, value: Any) -> float:
     """Any number (numpy's or a tensor of one, too) as a finite float."""
     try:

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from ignite_vision.errors import UserError
-from ignite_vision.recipe_values import fold_numbers, listed, one_of, optimizer_class, refuse_unusable
+from ignite_vision.recipe_values import (
+    fold_numbers,
+    listed,
+    one_of,
+    optimizer_class,
+    refuse_unusable,
+    sides,
+    sides_in,
+)
 
 
 def test_an_optimizers_name_may_have_any_case():
@@ -35,3 +43,12 @@ def test_names_are_separated_as_in_a_line_of_csv():
 def test_a_choice_that_does_not_exist_names_the_nearest():
     with pytest.raises(UserError, match="no cache 'pixel'. Did you mean 'pixels'"):
         one_of("cache", "pixel", ("pixels", "none"))
+
+
+def test_an_image_has_one_side_or_height_and_width():
+    assert sides("image_size", None) is None
+    assert sides("image_size", (64, 64)) == sides_in("image_size", "64") == 64
+    assert sides("image_size", [48, 64]) == sides_in("image_size", "48,64") == (48, 64)
+    for value in ((1, 2, 3), (48, 0), (48, 1.5), "64", 0, True):
+        with pytest.raises(UserError, match="image_size must be"):
+            sides("image_size", value)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.errors import printable
 from ignite_vision.evaluation.metrics import FORMAT, weakest
 from ignite_vision.identity import describe
@@ -39,14 +40,23 @@ def summary(prepared: Prepared, plan: Plan) -> list[str]:
         f"data       {data_name}: {sizes} images{skipped}, {len(classes)} classes ({class_list(classes)})",
         f"model      {model_name(prepared)}, {weights}: {trainable:,} trainable parameters, {frozen:,} frozen",
         *where_from(prepared),
-        f"images     {colour} {preprocessing.crop}x{preprocessing.crop}, short side resized to {preprocessing.resize}"
-        f" ({preprocessing.interpolation}), mean {mean}, std {std}",
+        f"images     {colour} {how_cut(preprocessing)} ({preprocessing.interpolation}), mean {mean}, std {std}",
         f"cache      {plan.kind}: {plan.reason}",
         *head(prepared, plan),
         *balance(prepared),
         f"training   {epochs} of {batches(prepared, plan)}",
         f"run        {prepared.directory}",
     ]
+
+
+def how_cut(preprocessing: Preprocessing) -> str:
+    """`224x224, short side resized to 256`, or how else an image becomes what the model sees."""
+    height, width = preprocessing.size
+    size = f"{height}x{width}" + ("" if height == width else " (height x width)")
+    high, wide = preprocessing.box
+    cut = f"short side resized to {high}" if high == wide else f"resized to cover {high}x{wide}"
+    how = {"crop": cut, "pad": "whole images, padded", "squash": "whole images, squashed"}[preprocessing.fit]
+    return f"{size}, {how}"
 
 
 def batches(prepared: Prepared, plan: Plan) -> str:
