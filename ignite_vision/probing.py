@@ -311,7 +311,7 @@ def seconds_per_image(prepared: Prepared) -> float:
         with torch.inference_mode(), autocast(prepared.device, prepared.precision):
             for first in range(0, n, batch):
                 images = decoded[0, np.arange(first, min(first + batch, n))].to(prepared.device)
-                prepared.model(normalize(center_crop(images, prepared.preprocessing.crop), prepared.preprocessing))
+                prepared.model(normalize(center_crop(images, prepared.preprocessing.size), prepared.preprocessing))
         synchronize(prepared.device)
         times.append(time.perf_counter() - began)
     return min(times[1:]) / n

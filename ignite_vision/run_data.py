@@ -13,11 +13,13 @@ from ignite_vision.data import duplicates
 from ignite_vision.data.chosen import chosen
 from ignite_vision.data.groups import by_path, refuse_crossing
 from ignite_vision.data.manifest import FORMATS, is_manifest, read_manifest
+from ignite_vision.data.skipping import unreadable_in, warnings_of, without
 from ignite_vision.data.splits import NAMES, Splits, content_hash, cut, fingerprint, sample_digests
-from ignite_vision.data.splits_csv import apply_csv
+from ignite_vision.data.splits_csv import SKIPPED, apply_csv, read_csv
 from ignite_vision.errors import UserError
-from ignite_vision.recipe import Recipe, fold_numbers
+from ignite_vision.recipe import Recipe
 from ignite_vision.recipe_files import LoadedRecipe
+from ignite_vision.recipe_values import fold_numbers
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
 from ignite_vision.system.files import data_home
@@ -133,6 +135,8 @@ def split(recipe: Recipe, given: Splits, directory: RunDirectory, say: Callable[
 
     Of several processes all must call this. Those that do not see the run's directory, on another machine, cut again.
     """
+    if recipe.on_bad_image == "skip":
+        given = without_unreadable(given, directory, say)
     cutting = any(distributed.gather(not directory.exists()))
     alike = distributed.from_first(lambda: duplicates_of(recipe, given, say)) if cutting else None
     if directory.exists():
@@ -148,6 +152,26 @@ def split(recipe: Recipe, given: Splits, directory: RunDirectory, say: Callable[
             )
     read_one_per_class(splits)
     return splits
+
+
+def without_unreadable(given: Splits, directory: RunDirectory, say: Callable[[str], None]) -> Splits:
+    """The same without images that cannot be read: of a run that exists those of splits.csv, else found now, and said.
+
+    Processes share the work, and leave out what any of them cannot read. All must call this.
+    """
+    known = distributed.from_first(lambda: recorded_as_skipped(directory) if directory.exists() else None)
+    if known is not None:
+        return without(given, known)
+    shares = distributed.gather(unreadable_in(given, distributed.rank(), distributed.count()))
+    reasons = {key: reason for share in shares for key, reason in share.items()}
+    for line in warnings_of(given, reasons):
+        say(line)
+    return without(given, reasons)
+
+
+def recorded_as_skipped(directory: RunDirectory) -> list[tuple[str, str]]:
+    """(id, class) of images that a run skipped when it began."""
+    return [(sample, label) for sample, label, split, _ in read_csv(directory.splits) if split == SKIPPED]
 
 
 def refuse_other_classes(recipe: Recipe, directory: RunDirectory) -> None:

@@ -206,12 +206,10 @@ def _stacked(rows: Iterator[torch.Tensor], n: int) -> torch.Tensor:
 
 def pixel_shards(source: Decoded, say: Callable[[str], None]) -> Shards:
     """Every image decoded, on disk."""
-    channels, size = source.to_canvas.preprocessing.channels, source.to_canvas.size
     first = source.one(0, 0)
-    preprocessing = source.to_canvas.preprocessing
     key = {
         "images": source.images.stamp(),
-        "canvas": [preprocessing.resize, size, preprocessing.interpolation, channels],
+        "canvas": source.to_canvas.key(),
         "versions": {name: versions()[name] for name in ("torch", "torchvision", "pillow")},
     }
     shards = Shards("pixels", key, len(source), tuple(first.shape), torch.uint8)

@@ -13,21 +13,23 @@ from typing import Any
 import torch
 from torch import nn
 
+from ignite_vision.data.preprocessing import Size, pair
 
-def last_map(network: nn.Module, size: int, channels: int = 3) -> str | None:
+
+def last_map(network: nn.Module, size: int | tuple[int, int], channels: int = 3) -> str | None:
     """Name of the module whose output is the network's last map, (N,C,h,w) of more than one position; None without.
 
-    network: in eval mode. size: pixels per side of its input. One forward pass of one black image. A module that
-    finishes later counts as later, so a block before its branches. A network that turns its map into a sequence of
-    tokens, as a vision transformer, has none: only its first layer is a map, and that says little.
+    network: in eval mode. size: pixels per side of its input, or (height, width). One forward pass of one black image.
+    A module that finishes later counts as later, so a block before its branches. A network that turns its map into a
+    sequence of tokens, as a vision transformer, has none: only its first layer is a map, and that says little.
     """
     found: list[str] = []
 
     def watch(name: str) -> Any:
         def saw(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if _is_map(output):
+            if _is_map(output, pair(size)):
                 found.append(name)
-            elif _has_positions(output):
+            elif _has_positions(output, pair(size)):
                 found.clear()
 
         return saw
@@ -36,7 +38,7 @@ def last_map(network: nn.Module, size: int, channels: int = 3) -> str | None:
     try:
         with torch.no_grad():
             like = next(network.parameters())
-            network(torch.zeros(1, channels, size, size, dtype=like.dtype, device=like.device))
+            network(torch.zeros(1, channels, *pair(size), dtype=like.dtype, device=like.device))
     finally:
         for hook in hooks:
             hook.remove()
@@ -53,7 +55,7 @@ def gradcam(network: nn.Module, x: torch.Tensor, classes: Sequence[int], layer: 
     kept: list[torch.Tensor] = []
 
     def cut(_module: nn.Module, _inputs: Any, output: Any) -> torch.Tensor | None:
-        if not _is_map(output):
+        if not _is_map(output, (x.shape[2], x.shape[3])):
             return None
         torch.set_grad_enabled(True)  # from here on; `no_grad` below sets it back
         kept[:] = [output.detach().requires_grad_()]
@@ -72,13 +74,23 @@ def gradcam(network: nn.Module, x: torch.Tensor, classes: Sequence[int], layer: 
     return (gradient.float() * kept[0].detach().float()).sum(1).clamp(min=0)
 
 
-def _is_map(output: Any) -> bool:
-    """Whether this is (N,C,h,w) of a square image, with more than one position."""
-    return torch.is_tensor(output) and output.ndim == 4 and output.shape[2] == output.shape[3] > 1
+def _is_map(output: Any, size: Size) -> bool:
+    """Whether this is (N,C,h,w) with more than one position, of an image of this size."""
+    return torch.is_tensor(output) and output.ndim == 4 and _are_positions(output.shape[2], output.shape[3], size)
 
 
-def _has_positions(output: Any) -> bool:
+def _has_positions(output: Any, size: Size) -> bool:
     """Whether this has positions in another form: tokens (N,T,D), or (N,h,w,C)."""
     if not torch.is_tensor(output):
         return False
-    return (output.ndim == 3 and output.shape[1] > 1) or (output.ndim == 4 and output.shape[1] == output.shape[2] > 1)
+    if output.ndim == 4:
+        return _are_positions(output.shape[1], output.shape[2], size)
+    return output.ndim == 3 and output.shape[1] > 1
+
+
+def _are_positions(high: int, wide: int, size: Size) -> bool:
+    """Whether these are the sides of a map of such an image: equal for a square, else as the image's to a position."""
+    height, width = size
+    if height == width:
+        return high == wide > 1
+    return high * wide > 1 and abs(high * width - wide * height) <= max(height, width)

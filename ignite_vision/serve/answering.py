@@ -62,7 +62,7 @@ class Answering:
     async def running(self) -> AsyncIterator[None]:
         """Within, it answers. The first forward pass, which takes longer, is made before."""
         preprocessing = self.classifier.preprocessing
-        black = torch.zeros(preprocessing.channels, preprocessing.crop, preprocessing.crop, dtype=torch.uint8)
+        black = torch.zeros(preprocessing.channels, *preprocessing.size, dtype=torch.uint8)
         task = asyncio.create_task(self.batcher.run())
         await self.batcher(black)
         try:

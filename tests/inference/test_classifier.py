@@ -72,6 +72,12 @@ class TestTheSameBits:
         data = {"data_function": datasets.image_folder, "data": image_folder}
         says_what_the_run_said(lambda: make_run(model=model, precision=precision, epochs=1, **data), tmp_path)
 
+    @pytest.mark.parametrize("fit", ["pad", "squash"])
+    def test_of_images_that_are_seen_whole(self, make_run, image_folder, tmp_path, fit, precision):
+        fields = {"model": "cifar10_cnn", "fit": fit, "precision": precision, "data": image_folder, **SMALL}
+        prepared = says_what_the_run_said(lambda: make_run(**fields), tmp_path)
+        assert read_header(prepared.directory.model)["preprocessing"]["fit"] == fit
+
     @pytest.mark.slow
     @pytest.mark.parametrize("model", ["squeezenet1_0", "mobilenet_v2", "resnet18"])
     def test_of_torchvisions_networks(self, make_run, image_folder, tmp_path, model, precision):

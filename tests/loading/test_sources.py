@@ -9,8 +9,9 @@ from ignite_vision import datasets
 from ignite_vision.data import hash_store
 from ignite_vision.data.containers import ArrayImages, as_images
 from ignite_vision.data.hashing import perceptual_hash
-from ignite_vision.data.preprocessing import Canvas, Preprocessing
+from ignite_vision.data.preprocessing import Canvas, Preprocessing, plain
 from ignite_vision.loading import sources
+from ignite_vision.loading.cache import Shards
 from ignite_vision.loading.sources import Decoded, Mapped, Resident, Views, pixel_source
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -35,6 +36,18 @@ def test_every_kind_gives_the_same_rows(decoded, kind, on_disk, made):
     assert rows.shape == (4, 3, 40, 40)
     assert rows.equal(torch.stack([decoded.to_canvas(decoded.images[i][0]) for i in INDEX]))
     assert rows.is_contiguous(memory_format=torch.channels_last) or kind != "resident"
+
+
+def test_each_fit_has_pixels_of_its_own_on_disk(image_folder):
+    images = datasets.image_folder(image_folder).train
+    hows = [
+        Preprocessing(channels=3, resize=32, crop=32, mean=(0.5,) * 3, std=(0.5,) * 3, fit=fit, shape=shape)
+        for fit, shape in (("crop", None), ("pad", None), ("squash", None), ("pad", (32, 40)), ("squash", (32, 40)))
+    ]
+    for how in hows:
+        decoded = Decoded(images, Canvas(how, plain(how.size)), seed=0)
+        assert pixel_source(decoded, "pixels", True, CPU, print)[0, INDEX].equal(decoded[0, INDEX])
+    assert len(list(Shards("pixels", {}, 1, (1,), torch.uint8).folder.parent.glob("pixels-*"))) == len(hows)
 
 
 def test_arrays_in_memory_are_taken_as_they_are():

@@ -53,6 +53,14 @@ def test_the_last_map_is_found_and_gives_one(name, layer, size, channels):
     assert (heat >= 0).all()
 
 
+@pytest.mark.parametrize("size", [(64, 96), (96, 64), (64, 80)])
+def test_the_map_of_what_is_no_square_has_its_shape(size):
+    built, layer = network("resnet18", size)
+    assert layer == "layer4"
+    heat = gradcam(built, torch.randn(2, 3, *size), [3, 3], layer)
+    assert heat.shape == (2, -(-size[0] // 32), -(-size[1] // 32))
+
+
 @pytest.mark.slow
 def test_a_vision_transformer_has_none():
     assert network("vit_b_16")[1] is None
