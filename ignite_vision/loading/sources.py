@@ -48,7 +48,7 @@ class Decoded(Source):
     """Images read when asked for. (epoch, (N,) indices) -> (N,c,S,S) uint8."""
 
     def __init__(self, images: Container, to_canvas: Canvas, seed: int):
-        self.images, self.to_canvas, self.seed = images, to_canvas, seed
+        self.images, self.to_canvas, self.seed = images.at_scale(to_canvas.least), to_canvas, seed
 
     def __len__(self) -> int:
         return len(self.images)
