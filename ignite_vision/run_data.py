@@ -218,7 +218,7 @@ def duplicates_of(recipe: Recipe, given: Splits, say: Callable[[str], None]) -> 
     if len(given.train) > duplicates.MOST:
         say(f"note: near-duplicates may be on two sides: not looked for among more than {duplicates.MOST:,} images")
         return None
-    return duplicates.clusters(given.train)
+    return duplicates.clusters(given.train, say)
 
 
 def restored_splits(given: Splits, directory: RunDirectory) -> Splits:

@@ -21,7 +21,7 @@ FORMAT_VERSION = 2  # of run.json; 1 identified recipes by all their fields, and
 BEGINNINGS = {".lock", "recipe.py", ".splits.csv.tmp", "splits.csv", ".run.json.tmp"}  # until run.json is there
 
 # What a damaged JSON file raises when it is read and looked at.
-DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 # What the files must hold for the rest of the package to read them; they hold more.
 NUMBER = (int, float)
 SETTINGS = {
@@ -32,10 +32,67 @@ SETTINGS = {
     "environment": {"versions": dict, "precision": str},
 }
 RESULTS = {
-    **{"split": str, "n": int, "loss": NUMBER, "accuracy": NUMBER, "balanced_accuracy": NUMBER},
+    **{"split": str, "n": int, "loss": NUMBER, "accuracy": NUMBER, "balanced_accuracy": NUMBER, "macro_f1": NUMBER},
     "per_class": dict,
 }
-CLASS_RESULTS = {"n": int, "accuracy": NUMBER}
+CLASS_RESULTS = {"n": int, "accuracy": NUMBER, "precision": NUMBER, "f1": NUMBER}
+LARGEST = 1e15  # of any number in it
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in NUMBER and -LARGEST < value < LARGEST
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 < value < LARGEST
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in NUMBER and 0 <= value <= 1
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_share, value))
+
+
+def _is_row_of_coverage(value: Any) -> bool:
+    if not isinstance(value, dict) or not COVERAGE.keys() <= value.keys():
+        return False
+    return _is_number(value.get("n")) and not _other_value(value, COVERAGE)
+
+
+def _are_rows_of_coverage(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_row_of_coverage, value))
+
+
+Kind = Callable[[Any], bool]
+# What the numbers must be where they are there, and known: earlier versions wrote fewer of them.
+COVERAGE: dict[str, Kind] = {"threshold": _is_share, "accuracy": _is_share, "interval": _is_interval}
+OF_CLASS: dict[str, Kind] = {
+    **{"n": _is_number, "interval": _is_interval},
+    **dict.fromkeys(("accuracy", "precision", "f1"), _is_share),
+}
+ERROR = {"ece": _is_share}
+KINDS: dict[str, Any] = {
+    **{"n": _is_count, "loss": _is_number, "coverage": _are_rows_of_coverage},
+    **dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), _is_share),
+    "intervals": dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), _is_interval),
+    "baseline": {"class": lambda value: isinstance(value, str), "accuracy": _is_share, "chance": _is_share},
+    "calibration": {
+        **{"temperature": _is_number, "n": _is_number, "before": ERROR, "after": ERROR},
+        "ece_if_perfect": {"mean": _is_share, "p95": _is_share},
+    },
+    "twins": {"in_train": _is_number, "accuracy_without": _is_share},
+}
+# Of these, fields that are there if the whole is; their values may be unknown.
+WHOLE: dict[str, Any] = {
+    "baseline": {"class": str, "accuracy": NUMBER, "chance": NUMBER},
+    "calibration": {
+        **{"temperature": NUMBER, "n": NUMBER, "before": {"ece": object}, "after": {"ece": object}},
+        "ece_if_perfect": {"mean": object, "p95": object},
+    },
+    "twins": {"in_train": NUMBER, "accuracy_without": object},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,9 +234,7 @@ class RunDirectory:
         try:
             numbers = dict(json.loads(self.metrics.read_text(encoding="utf-8")))
             numbers["loss"] = math.nan if numbers["loss"] is None else numbers["loss"]
-            _refuse_other_shape(numbers, RESULTS)
-            for row in numbers["per_class"].values():
-                _refuse_other_shape(row, CLASS_RESULTS if row["n"] else {})
+            _refuse_other_results(numbers)
             return numbers
         except FileNotFoundError:
             return None
@@ -227,6 +282,50 @@ class RunDirectory:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class SeedsDirectory:
+    """A folder of runs that differ in their seed alone: `seed-0`, `seed-1`, and seeds.json with what came of them."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def results(self) -> Path:
+        """Mean and spread over the runs; written last, so with it all of them are finished."""
+        return self.path / "seeds.json"
+
+    def run(self, seed: int) -> RunDirectory:
+        """Where the run of a seed is."""
+        return RunDirectory(self.path / f"seed-{seed}")
+
+    def begun(self) -> list[RunDirectory]:
+        """Runs that are there, finished or not, by their seed."""
+        found = [path for path in self.path.glob("seed-*") if path.name[5:].isdecimal()]
+        runs = map(RunDirectory, sorted(found, key=lambda path: int(path.name[5:])))
+        return [run for run in runs if run.exists()]
+
+    def read(self) -> list[RunDirectory]:
+        """Return the runs that seeds.json names. UserError (exit 3) if it cannot be read."""
+        try:
+            rows = json.loads(self.results.read_text(encoding="utf-8"))["runs"]
+            return [self.run(int(row["seed"])) for row in rows]
+        except DAMAGE as error:
+            hint = "The command that made it writes it again."
+            raise UserError(f"cannot read seeds.json: {_reason(error)}", self.results, hint, code=DAMAGED) from error
+
+    def refuse_foreign(self) -> None:
+        """UserError if there is something else at this place: a run, a file, or a folder of anything."""
+        hint = "Choose a folder that does not exist yet."
+        if RunDirectory(self.path).exists():
+            raise UserError("--out is a run, and several seeds need a folder of runs", self.path, hint)
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError("--out is a file", self.path, hint)
+        if self.path.is_dir() and any(self.path.iterdir()) and not any(self.path.glob("seed-*")):
+            raise UserError("--out is a folder but not one of runs of several seeds", self.path, hint)
+
+
 def _refuse_other_shape(values: Any, shape: dict[str, Any]) -> None:
     """Raise LookupError or TypeError, which name the field, if values lack one or hold something else in it."""
     for name, wanted in shape.items():
@@ -234,6 +333,33 @@ def _refuse_other_shape(values: Any, shape: dict[str, Any]) -> None:
             _refuse_other_shape(values[name], wanted)
         elif not isinstance(values[name], wanted):
             raise TypeError(f"its {name} is {str(values[name])[:40]!r}")
+
+
+def _refuse_other_results(numbers: dict[str, Any]) -> None:
+    """The same of metrics.json: what the report and a comparison draw must be what it says that it is."""
+    _refuse_other_shape(numbers, RESULTS)
+    other = _other_value({**numbers, "loss": None if math.isnan(numbers["loss"]) else numbers["loss"]}, KINDS)
+    for row in numbers["per_class"].values():
+        _refuse_other_shape(row, CLASS_RESULTS if row["n"] else {})
+        other = other or _other_value(row, OF_CLASS)
+    if other:
+        raise TypeError(f"its {other[0]} is {str(other[1])[:40]!r}")
+    _refuse_other_shape(numbers, {name: shape for name, shape in WHOLE.items() if numbers.get(name) is not None})
+
+
+def _other_value(values: dict[str, Any], kinds: dict[str, Any]) -> tuple[str, Any] | None:
+    """The first field that is there and known, and is of another kind, with its value; None without."""
+    for name, kind in kinds.items():
+        value = values.get(name)
+        if value is None:
+            continue
+        if callable(kind):
+            other = None if kind(value) else (name, value)
+        else:
+            other = _other_value(value, kind) if isinstance(value, dict) else (name, value)
+        if other:
+            return other
+    return None
 
 
 def _reason(error: Exception) -> str:

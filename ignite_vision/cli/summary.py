@@ -176,6 +176,8 @@ def results(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> I
         f" · balanced {numbers['balanced_accuracy']:.4f} · loss {numbers['loss']:.4f}"
         + (f", calibrated {calibrated:.4f}" if isinstance(calibrated, float) else "")
     )
+    if numbers.get("tta") is not None:
+        yield "each image and its mirror image: the mean of both probabilities"
     yield from certainty(numbers)
     weak = ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in weakest(numbers))
     if weak:
@@ -185,4 +187,14 @@ def results(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> I
         yield f"next: ignite-vision report {directory}, or ignite-vision predict {directory} PHOTOS/"
     else:
         yield f"results: {folder}"
-        yield f"next: look at {folder / 'predictions.csv'} for each image, at {folder / 'confusion.csv'} for each class"
+        yield next_of(numbers, directory, folder)
+
+
+def next_of(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> str:
+    """What to do with results that are not the run's own: to compare those with mirror images with those without."""
+    if numbers.get("tta") is not None:
+        name = folder.name.removesuffix(f"-tta-{numbers['tta']}")
+        plain = directory.results(name) if folder.parent == directory.path else folder.with_name(name)
+        if (plain / "metrics.json").is_file():
+            return f"next: ignite-vision compare {plain} {folder}"
+    return f"next: look at {folder / 'predictions.csv'} for each image, at {folder / 'confusion.csv'} for each class"

@@ -116,6 +116,15 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
         """Hash (hex) of everything that the pixels depend on: the key of caches of what is computed from them."""
         return self.fingerprint()
 
+    def home(self) -> str:
+        """What images of one origin have in common: the folder, where they are files."""
+        return self.stamp()
+
+    def identities(self) -> np.ndarray:
+        """(N,) uint64: a number for each image that changes with its pixels, wherever in `home` it is asked for."""
+        stamp = self.stamp().encode()
+        return as_numbers(stamp + os.fsencode(self.sample_id(i)) for i in range(len(self)))
+
     def path(self, i: int) -> Path | None:  # noqa: ARG002
         """Where image i's file lies; None for what is no file."""
         return None
@@ -192,6 +201,14 @@ class ImageFiles(Container):
         """Sha256 over the folder, each file's path, size and time, and the content of some. UserError as above."""
         folder = os.fsencode(self.root.resolve())
         return sha256(itertools.chain([folder, b"\n"], map(self._facts, range(len(self))), self._sampled()))
+
+    def home(self) -> str:
+        """The folder."""
+        return f"{os.fsencode(self.root.resolve())!r}"
+
+    def identities(self) -> np.ndarray:
+        """(N,) uint64, of path, size and time. UserError if a file has vanished."""
+        return as_numbers(map(self._facts, range(len(self))))
 
     def file_size(self, i: int) -> int:
         """Bytes of the file. UserError if it has vanished."""
@@ -357,6 +374,11 @@ def to_pixels(image: Any, kind: str) -> torch.Tensor:
         shape = tuple(image.shape)
         raise UserError(f"{kind} returns images of shape {shape}, not (C,H,W) with 1 or 3 channels")
     return image
+
+
+def as_numbers(parts: Iterable[bytes]) -> np.ndarray:
+    """(N,) uint64, the beginnings of the parts' hashes."""
+    return np.frombuffer(b"".join(hashlib.blake2b(part, digest_size=8).digest() for part in parts), dtype="<u8")
 
 
 def sha256(parts: Iterable[bytes]) -> str:

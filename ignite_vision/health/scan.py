@@ -19,8 +19,8 @@ from ignite_vision.errors import UserError
 from ignite_vision.health.collection import Collection
 from ignite_vision.health.measures import measure
 from ignite_vision.health.records import MODES, RECORD, UNKNOWN, Records, code
-from ignite_vision.loading.cache import with_progress
 from ignite_vision.loading.loaders import make_loader
+from ignite_vision.system.progress import with_progress
 
 BLOCK = 64  # images that a process takes at a time
 FEW = 256  # images that are not worth starting processes

@@ -23,7 +23,7 @@ from ignite_vision.data.splits import NAMES
 from ignite_vision.errors import UserError
 from ignite_vision.identity import MODULE_ATTRIBUTES, describe
 from ignite_vision.loading.batches import eval_batch, in_order, padded
-from ignite_vision.loading.cache import Shards, has_room, my_shares, with_progress
+from ignite_vision.loading.cache import Shards, has_room, my_shares
 from ignite_vision.loading.loaders import eval_loader
 from ignite_vision.loading.sources import Decoded, Mapped, Resident, Views
 from ignite_vision.models.head import split_at_head
@@ -33,6 +33,7 @@ from ignite_vision.system import distributed
 from ignite_vision.system.device import autocast
 from ignite_vision.system.environment import record
 from ignite_vision.system.memory import free_memory
+from ignite_vision.system.progress import with_progress
 
 RESIDENT_SHARE = 0.25  # of the free memory that rows may take
 CHECKED = 2  # rows of a cache that are computed again when it is used
@@ -171,10 +172,11 @@ class Features:
         prepared, batch = self.prepared, self._batch
         requests = [request for k in todo for request in in_order(shards.rows(k), batch)]
         targets = prepared.splits[split].targets
-        loader = eval_loader(self._decoded(split), targets, batch, prepared.canvas, prepared.reading, requests)
+        decoded = self._decoded(split)
+        loader = eval_loader(decoded, targets, batch, prepared.canvas, prepared.reading, requests)
         batches = with_progress(zip(requests, loader, strict=True), len(requests), f"features of {split}", prepared.say)
         rows: list[torch.Tensor] = []
-        with contextlib.closing(loader), torch.inference_mode(), self._below_head() as below:
+        with contextlib.closing(loader), torch.inference_mode(), decoded.leaving_hashes(), self._below_head() as below:
             prepared.model.eval()
             for (_, index), (canvases, _) in batches:
                 views = [below(self._view(split, canvases, index, v)) for v in range(self.views(split))]

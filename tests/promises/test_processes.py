@@ -346,6 +346,7 @@ def command(tmp_path):
             text=True,
             timeout=400,
         )
+        print(done.stderr)  # shown where a test fails
         return done.returncode, done.stderr
 
     return run

@@ -69,6 +69,18 @@ def test_other_images_of_the_same_classes_leave_the_runs_results_alone(ignite_vi
     assert results(trained) == before
 
 
+def test_mirror_images_are_compared_with_plain_ones(ignite_vision, digits_run, tmp_path):
+    run = shutil.copytree(digits_run, tmp_path / "run")
+    code, out, err = ignite_vision("evaluate", run, "--tta", "flip")
+    assert code == 0, err
+    assert "each image and its mirror image: the mean of both probabilities" in out
+    assert out.splitlines()[-1] == f"next: ignite-vision compare {run} {run / 'test-tta-flip'}"
+    code, out, err = ignite_vision("compare", run, run / "test-tta-flip")
+    assert code == 0, err
+    assert out.splitlines()[0].split() == ["run", "accuracy", "95", "%", "interval", "tta"]
+    assert f"{run} looks better, but one seed each" in out  # a digit in the mirror is another sign
+
+
 class TestBadInput:
     def test_no_run(self, ignite_vision, tmp_path):
         result = ignite_vision("evaluate", tmp_path)
