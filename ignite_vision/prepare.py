@@ -15,7 +15,7 @@ from torch import nn
 
 from ignite_vision import models
 from ignite_vision.data.balance import class_weights
-from ignite_vision.data.preprocessing import Canvas, Preprocessing, Size, pair, plain
+from ignite_vision.data.preprocessing import SCALED, WHOLE, Canvas, Preprocessing, Size, pair, plain
 from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError
 from ignite_vision.identity import digest
@@ -123,7 +123,7 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
     precision = settle_arithmetic(recipe, options, directory, device)
     splits = split(recipe, given, directory, say)
     weights_of_classes = class_weights(recipe.class_weights, splits.train.targets, splits.classes)
-    preprocessing = preprocessing_of(recipe, splits)
+    preprocessing = dataclasses.replace(preprocessing_of(recipe, splits), reader=reader_of(directory, splits))
     model = network_of(recipe, len(splits.classes), device, preprocessing.crop)
     return Prepared(
         loaded=loaded,
@@ -169,6 +169,15 @@ def settle_arithmetic(recipe: Recipe, options: Options, directory: RunDirectory,
     if options.deterministic or before.get("deterministic"):
         make_deterministic()
     return precision
+
+
+def reader_of(directory: RunDirectory, splits: Splits) -> int:
+    """How files become pixels: as when the run began, whatever the version; process 0 knows."""
+
+    def recorded() -> int | None:
+        return directory.read_settings()["preprocessing"].get("reader", WHOLE) if directory.exists() else None
+
+    return distributed.from_first(recorded) or (SCALED if splits.train.scales else WHOLE)
 
 
 def network_of(recipe: Recipe, num_classes: int, device: torch.device, image_size: int) -> nn.Module:

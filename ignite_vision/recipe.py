@@ -17,6 +17,7 @@ from ignite_vision.recipe_values import (
     class_names,
     fold_numbers,
     listed,
+    merge_table,
     number,
     one_of,
     operations,
@@ -56,6 +57,8 @@ class Recipe:
     """Names of the classes to train on, whose order is the data's; None: all."""
     exclude: tuple[str, ...] | None = None
     """Names of classes to leave out."""
+    merge: dict[str, tuple[str, ...]] | None = None
+    """Name of a new class -> those that it is made of; `classes`, `exclude` and `class_weights` then name the new."""
     val_fraction: float = 0.1
     """Fraction of train that becomes validation where the data set has none."""
     test_fraction: float = 0.125
@@ -146,6 +149,7 @@ class Recipe:
             self._set(name, number(name, getattr(self, name)))
         for name in ("classes", "exclude"):
             self._set(name, class_names(name, getattr(self, name)))
+        self._set("merge", merge_table(self.merge))
         self._set("augment", operations(self.augment))
         if isinstance(self.weights, PurePath):
             self._set("weights", str(self.weights))

@@ -86,6 +86,26 @@ def class_names(name: str, value: Any) -> tuple[str, ...] | None:
     return tuple(sorted({str(item) for item in value}))
 
 
+def merge_table(value: Any) -> dict[str, tuple[str, ...]] | None:
+    """New class -> the classes that it is made of, sorted; None: none. Some data sets number them."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not value:
+        hint = 'Write merge={"cat": ("tabby", "siamese")}.'
+        raise UserError(f"merge must be a dict from new class to classes, not {value!r}", next_step=hint)
+    table = {str(new): class_names(f"merge['{new}']", olds) or () for new, olds in value.items()}
+    seen: dict[str, str] = {}
+    for new, olds in table.items():
+        for old in olds:
+            if seen.setdefault(old, new) != new:
+                raise UserError(f"merge has '{old}' in '{seen[old]}' and in '{new}'", next_step="Keep one of them.")
+    for new in table:
+        if seen.get(new, new) != new:
+            hint = f"Give '{seen[new]}' the classes of '{new}' themselves."
+            raise UserError(f"merge makes '{new}', and merges it into '{seen[new]}'", next_step=hint)
+    return table
+
+
 def weights_of_classes(value: Any) -> dict[str, float]:
     """Class -> weight, finite and above 0. Some data sets number their classes."""
     if not isinstance(value, dict) or not value:

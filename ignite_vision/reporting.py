@@ -191,6 +191,8 @@ def heat_of(classifier: Classifier, images: Container) -> Heat | None:
     if layer is None:
         return None
 
+    images = images.at_scale(classifier.canvas.least)
+
     def heat(places: Sequence[int], classes: Sequence[int]) -> list[torch.Tensor | None]:
         found: list[torch.Tensor | None] = []
         for k in range(0, len(places), AT_ONCE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from ignite_vision import datasets
 from ignite_vision.data import duplicates
-from ignite_vision.data.chosen import chosen
+from ignite_vision.data.chosen import chosen, merged
 from ignite_vision.data.groups import by_path, refuse_crossing
 from ignite_vision.data.manifest import FORMATS, is_manifest, read_manifest
 from ignite_vision.data.skipping import unreadable_in, warnings_of, without
@@ -73,12 +74,18 @@ def data_set_name(recipe: Recipe) -> str:
 
 def load_data(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
     """(splits before they are cut, the data's name), of the recipe's classes."""
-    given, name = load_all(recipe, folder)
-    return chosen(given, recipe.classes, recipe.exclude), name
+    given, name = read_data(recipe, folder)
+    return chosen(merged(given, recipe.merge), recipe.classes, recipe.exclude), name
 
 
 def load_all(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
-    """The same of all classes. A folder of plain class folders serves any built-in recipe."""
+    """The same of all classes, merged as far as they are there: other images need not have all of them."""
+    given, name = read_data(recipe, folder)
+    return merged(given, recipe.merge, strict=False), name
+
+
+def read_data(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
+    """The same as the data has it. A folder of plain class folders serves any built-in recipe."""
     ours = getattr(getattr(recipe.data, "func", recipe.data), "__module__", "") == datasets.__name__
     official = folder.name == CALTECH_FOLDER  # class folders, too, but "027.calculator" is the class "calculator"
     if ours and is_manifest(folder):
@@ -177,8 +184,8 @@ def recorded_as_skipped(directory: RunDirectory) -> list[tuple[str, str]]:
 def refuse_other_classes(recipe: Recipe, directory: RunDirectory) -> None:
     """UserError if a run began with other chosen classes: its images would seem to be gone, or new."""
     before = directory.read_settings()["recipe"]
-    for name, now in (("classes", recipe.classes), ("exclude", recipe.exclude)):
-        old, new = before.get(name), None if now is None else list(now)
+    for name in ("classes", "exclude", "merge"):
+        old, new = before.get(name), json.loads(json.dumps(getattr(recipe, name)))
         if old != new:
             what = f"this run began with another recipe: {name}: {old!r} -> {new!r}"
             raise UserError(what, directory.path, "Undo that, or choose another --out.")

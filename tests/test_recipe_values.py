@@ -7,6 +7,7 @@ from ignite_vision.errors import UserError
 from ignite_vision.recipe_values import (
     fold_numbers,
     listed,
+    merge_table,
     one_of,
     optimizer_class,
     refuse_unusable,
@@ -52,3 +53,28 @@ def test_an_image_has_one_side_or_height_and_width():
     for value in ((1, 2, 3), (48, 0), (48, 1.5), "64", 0, True):
         with pytest.raises(UserError, match="image_size must be"):
             sides("image_size", value)
+
+
+def test_a_table_of_merged_classes_is_sorted_and_may_number_them():
+    assert merge_table({"insect": ["bee", "ant"], 7: (1, 2)}) == {"insect": ("ant", "bee"), "7": ("1", "2")}
+    assert merge_table(None) is None
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({}, 'Write merge={"cat": ("tabby", "siamese")}'),
+        (("a", "b"), "merge must be a dict from new class to classes"),
+        ({"x": "ab"}, "merge['x'] must be a tuple of names, not 'ab'"),
+        ({"x": ()}, "merge['x'] is empty"),
+        ({"x": ("a",), "y": ("a",)}, "merge has 'a' in 'x' and in 'y'. Keep one of them."),
+        (
+            {"x": ("a",), "y": ("x",)},
+            "merge makes 'x', and merges it into 'y'. Give 'y' the classes of 'x' themselves.",
+        ),
+    ],
+)
+def test_a_table_that_merges_nothing_or_twice_is_refused(table, message):
+    with pytest.raises(UserError) as failure:
+        merge_table(table)
+    assert message in str(failure.value)

@@ -7,7 +7,7 @@ from ignite_vision import Recipe, Splits, datasets
 from ignite_vision.data.containers import ArrayImages
 from ignite_vision.errors import UserError
 from ignite_vision.recipe_files import load
-from ignite_vision.run_data import data_folder, load_data, own_splits, recorded_folder
+from ignite_vision.run_data import data_folder, load_all, load_data, own_splits, recorded_folder
 from ignite_vision.run_directory import RunDirectory
 from tests.helpers.runs import assert_same_results, begun, interrupted, said, train
 
@@ -278,3 +278,31 @@ class TestBadImages:
         train(other)
         for name in ("history.jsonl", "predictions.csv", "splits.csv"):
             assert (one.directory / name).read_bytes() == (other.directory / name).read_bytes()
+
+
+class TestMergedClasses:
+    FRUIT = {**PHOTOS, "merge": {"fruit": ("apple", "cherry")}, "epochs": 1}
+
+    def test_a_run_of_them_resumes_and_finds_its_images_again(self, make_run, image_folder):
+        prepared = make_run(data=image_folder, **self.FRUIT)
+        assert prepared.splits.classes == ("fruit", "banana")
+        train(prepared)
+        assert train(make_run(data=image_folder, **self.FRUIT)).finished_before
+        settings = prepared.directory.read_settings()
+        assert settings["recipe"]["merge"] == {"fruit": ["apple", "cherry"]}
+        for load_them in (load_data, load_all):
+            assert own_splits(load_them(prepared.recipe, image_folder)[0], prepared.directory, settings)
+
+    def test_another_table_is_another_run(self, make_run, image_folder):
+        train(make_run(data=image_folder, **self.FRUIT))
+        other = {**self.FRUIT, "merge": {"fruit": ("apple", "banana")}}
+        with pytest.raises(
+            UserError, match=r"began with another recipe: merge: \{'fruit': \['apple', 'cherry'\]\} -> "
+        ):
+            make_run(data=image_folder, **other)
+
+    def test_weights_and_chosen_classes_name_the_new(self, make_run, image_folder):
+        prepared = make_run(data=image_folder, class_weights={"fruit": 2.0}, classes=("fruit", "banana"), **self.FRUIT)
+        assert prepared.class_weights.tolist() == [2.0, 1.0]
+        with pytest.raises(UserError, match="the data has no class 'apple'"):
+            make_run(data=image_folder, classes=("apple", "banana"), **self.FRUIT)

@@ -22,6 +22,8 @@ Size = tuple[int, int]
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 FITS = ("crop", "pad", "squash")
+WHOLE, SCALED = 1, 2  # readers: all pixels of a file, or those of large JPEGs at a quarter or an eighth
+SPARE = 2  # times the size that is wanted: what a file is decoded to at least. 3 takes a fifth longer, to differ half
 LONGEST = 8  # times the short side: what of a longer image is outside of this is not even resized
 LUMA = (299, 587, 114)  # thousandths of red, green and blue (ITU-R BT.601)
 
@@ -32,6 +34,7 @@ class Preprocessing:
 
     fit: how an image gets the shape: crop, pad or squash; the latter two cut nothing, so resize is crop.
     shape: (height, width) that the model sees where it is no square: crop is the shorter, resize that before the cut.
+    reader: the rule by which files become pixels, WHOLE or SCALED; a run keeps that with which it began.
     """
 
     channels: int
@@ -42,6 +45,7 @@ class Preprocessing:
     std: tuple[float, ...]
     fit: str = "crop"
     shape: Size | None = None
+    reader: int = WHOLE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(map(float, self.mean)))
@@ -53,6 +57,8 @@ class Preprocessing:
         for name, value, choices in (("interpolation", self.interpolation, INTERPOLATIONS), ("fit", self.fit, FITS)):
             if value not in choices:
                 raise UserError(f"no {name} '{value}'", next_step=f"Choose one of {', '.join(choices)}.")
+        if self.reader not in (WHOLE, SCALED):
+            raise UserError(f"preprocessing by reader {self.reader}, which this version does not know")
         self._check_shape()
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
             raise UserError(f"preprocessing needs {self.channels} means and standard deviations above 0")
@@ -85,10 +91,18 @@ class Preprocessing:
         return min(255, max(0, round(255 * sum(self.mean) / self.channels)))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-plain values, without the fit and shape that all had before there was a choice; `from_dict` reads it."""
+        """JSON-plain values, without what all had before there was a choice; `from_dict` reads it."""
         values = {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
-        fit, shape = values.pop("fit"), values.pop("shape")
-        return values | ({} if fit == "crop" else {"fit": fit}) | ({} if shape is None else {"shape": list(shape)})
+        values["shape"] = None if self.shape is None else list(self.shape)
+        before = {"fit": "crop", "shape": None, "reader": WHOLE}
+        return {name: value for name, value in values.items() if name not in before or value != before[name]}
+
+    def least(self, height: int, width: int) -> Size | None:
+        """(height, width) that a file of this size is decoded to at least; None: to its own."""
+        if self.reader == WHOLE:
+            return None
+        high, wide = fitted(height, width, self)
+        return SPARE * high, SPARE * wide
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
@@ -278,8 +292,12 @@ class Canvas:
     def key(self) -> list[Any]:
         """What the pixels of a canvas depend on beside the image, for the keys of caches. JSON-plain."""
         how = self.preprocessing
-        odd = [] if how.fit == "crop" and how.shape is None else [how.fit, list(how.size)]
+        odd = [] if (how.fit, how.shape, how.reader) == ("crop", None, WHOLE) else [how.fit, how.size, how.reader]
         return [how.resize, self.size, how.interpolation, how.channels, *odd]
+
+    def least(self, height: int, width: int) -> Size | None:
+        """(height, width) that a file of this size is decoded to at least; None: to its own."""
+        return self.preprocessing.least(height, width)
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """(C,H,W) or (N,C,H,W) uint8 -> (...,c,*size) uint8."""
