@@ -41,6 +41,7 @@ from ignite_vision.system.files import data_home, read_lines, write_atomically
 from ignite_vision.training.history import read_history
 
 AT_ONCE = 16  # images of a heat map's forward pass
+NAMED = 5  # images that are named of those that were skipped
 DIGITS = 32  # bits of a seed that scikit-learn takes
 
 
@@ -200,6 +201,8 @@ def heat_of(classifier: Classifier, images: Container, layer: str | None) -> Hea
     if layer is None:
         return None
 
+    images = images.at_scale(classifier.canvas.least)
+
     def heat(places: Sequence[int], classes: Sequence[int]) -> list[torch.Tensor | None]:
         found: list[torch.Tensor | None] = []
         for k in range(0, len(places), AT_ONCE):
@@ -228,11 +231,21 @@ def facts(subject: Subject) -> list[tuple[str, str]]:
     smallest, largest = int(counts.argmin()), int(counts.argmax())
     return [
         ("Images", ", ".join(f"{len(images):,} {name}" for name, images in splits.items())),
+        *skipped(splits),
         ("Classes", f"{len(splits.classes):,}"),
         ("Smallest class", f"{splits.classes[smallest]}, {counts[smallest]:,} training images"),
         ("Largest class", f"{splits.classes[largest]}, {counts[largest]:,} training images"),
         ("Fingerprint", str(subject.settings["data"]["fingerprint"])),
     ]
+
+
+def skipped(splits: Splits) -> list[tuple[str, str]]:
+    """Which images were left out since they could not be read, if any were."""
+    if not splits.skipped:
+        return []
+    named = ", ".join(one.sample for one in splits.skipped[:NAMED])
+    more = ", … (splits.csv has all)" if len(splits.skipped) > NAMED else ""
+    return [("Skipped", f"{len(splits.skipped):,} that cannot be read: {named}{more}")]
 
 
 def command(subject: Subject) -> str:

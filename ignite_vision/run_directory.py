@@ -282,6 +282,50 @@ class RunDirectory:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class SeedsDirectory:
+    """A folder of runs that differ in their seed alone: `seed-0`, `seed-1`, and seeds.json with what came of them."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def results(self) -> Path:
+        """Mean and spread over the runs; written last, so with it all of them are finished."""
+        return self.path / "seeds.json"
+
+    def run(self, seed: int) -> RunDirectory:
+        """Where the run of a seed is."""
+        return RunDirectory(self.path / f"seed-{seed}")
+
+    def begun(self) -> list[RunDirectory]:
+        """Runs that are there, finished or not, by their seed."""
+        found = [path for path in self.path.glob("seed-*") if path.name[5:].isdecimal()]
+        runs = map(RunDirectory, sorted(found, key=lambda path: int(path.name[5:])))
+        return [run for run in runs if run.exists()]
+
+    def read(self) -> list[RunDirectory]:
+        """Return the runs that seeds.json names. UserError (exit 3) if it cannot be read."""
+        try:
+            rows = json.loads(self.results.read_text(encoding="utf-8"))["runs"]
+            return [self.run(int(row["seed"])) for row in rows]
+        except DAMAGE as error:
+            hint = "The command that made it writes it again."
+            raise UserError(f"cannot read seeds.json: {_reason(error)}", self.results, hint, code=DAMAGED) from error
+
+    def refuse_foreign(self) -> None:
+        """UserError if there is something else at this place: a run, a file, or a folder of anything."""
+        hint = "Choose a folder that does not exist yet."
+        if RunDirectory(self.path).exists():
+            raise UserError("--out is a run, and several seeds need a folder of runs", self.path, hint)
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError("--out is a file", self.path, hint)
+        if self.path.is_dir() and any(self.path.iterdir()) and not any(self.path.glob("seed-*")):
+            raise UserError("--out is a folder but not one of runs of several seeds", self.path, hint)
+
+
 def _refuse_other_shape(values: Any, shape: dict[str, Any]) -> None:
     """Raise LookupError or TypeError, which name the field, if values lack one or hold something else in it."""
     for name, wanted in shape.items():

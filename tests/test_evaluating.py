@@ -11,6 +11,7 @@ from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.evaluating import evaluate_run
 from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import load
+from ignite_vision.run_directory import RunDirectory
 from tests.helpers.runs import train
 
 RESULTS = ("metrics.json", "per_class.csv", "confusion.csv", "coverage.csv", "predictions.csv", "model.safetensors")
@@ -28,9 +29,10 @@ class Trained:
         self.directory = self.prepared.directory
         train(self.prepared)
 
-    def evaluate(self, data=None, split="test"):
+    def evaluate(self, data=None, split="test", tta=None):
         self.lines.clear()
-        return evaluate_run(self.directory, split, Options(data=data, device="cpu", workers=0), self.lines.append)
+        options = Options(data=data, device="cpu", workers=0)
+        return evaluate_run(self.directory, split, options, self.lines.append, tta)
 
     def files(self):
         return {name: (self.directory / name).read_bytes() for name in RESULTS}
@@ -220,3 +222,32 @@ def test_a_run_of_some_classes_knows_its_images_among_all_and_is_evaluated_on_ot
     shutil.rmtree(other / "apple")
     assert evaluate(other).metrics["left_out"] == 12
     assert any("classes unknown to the model are left out: banana" in line for line in lines)
+
+
+class TestMirrorImages:
+    def test_results_with_them_are_apart_and_say_so(self, trained):
+        before = trained.files()
+        found = trained.evaluate(tta="flip")
+        assert found.folder == trained.directory / "test-tta-flip"
+        assert trained.evaluate(split="val", tta="flip").folder == trained.directory / "val-tta-flip"
+        assert trained.files() == before
+        assert json.loads((found.folder / "metrics.json").read_text())["tta"] == "flip"
+        assert "tta" not in json.loads(trained.directory.metrics.read_text())
+
+    def test_of_other_images_they_are_not_calibrated(self, trained, others):
+        found = trained.evaluate(others, tta="flip")
+        assert found.folder.parent == trained.directory / "evaluations"
+        assert found.folder.name.endswith("-tta-flip")
+        assert found.metrics["calibration"] is None and found.metrics["coverage"] == []
+        assert any("the probabilities are not calibrated" in line for line in trained.lines)
+
+
+def test_answers_to_mirror_images_are_calibrated_on_such_answers(digits_run):
+    options, folder = Options(device="cpu", workers=0), RunDirectory(digits_run)
+    on_val = evaluate_run(folder, "val", options, print, "flip").metrics
+    found = evaluate_run(folder, "test", options, print, "flip").metrics
+    plain = folder.read_metrics()["calibration"]
+    assert found["calibration"]["temperature"] == on_val["calibration"]["temperature"] != plain["temperature"]
+    assert found["calibration"]["n"] == on_val["n"]
+    for name in ("test", "val"):
+        shutil.rmtree(folder / f"{name}-tta-flip")

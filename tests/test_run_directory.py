@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from ignite_vision.errors import DAMAGED, UserError
-from ignite_vision.run_directory import RunDirectory
+from ignite_vision.run_directory import RunDirectory, SeedsDirectory
 
 
 def test_two_commands_cannot_hold_one_directory(tmp_path):
@@ -184,3 +184,20 @@ def test_damaged_results_are_one_line_and_a_way_on(tmp_path, text):
 
 def test_a_recipe_may_keep_files_of_its_own_beside_the_others(tmp_path):
     assert RunDirectory(tmp_path) / "mine.txt" == tmp_path / "mine.txt"
+
+
+def test_runs_of_several_seeds_are_found_by_their_seed(tmp_path):
+    for name in ("seed-10", "seed-2", "seed-x", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("{}")
+    (tmp_path / "seed-3").mkdir()  # not begun
+    assert [run.path.name for run in SeedsDirectory(tmp_path).begun()] == ["seed-2", "seed-10"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"runs": 3}', '{"runs": [{"seed": "../.."}]}', "[" * 100_000])
+def test_seeds_json_that_is_damaged_is_named(tmp_path, text):
+    directory = SeedsDirectory(tmp_path)
+    directory.results.write_text(text)
+    with pytest.raises(UserError, match=r"cannot read seeds\.json: .*The command that made it") as caught:
+        directory.read()
+    assert caught.value.code == DAMAGED

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -81,3 +82,10 @@ def is_first() -> bool:
     """Whether this process prints. (Looked up so that `--help` does not wait for torch.)"""
     distributed = sys.modules.get("ignite_vision.system.distributed")
     return distributed is None or distributed.is_first()
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the rows of a table with columns of one width; a row may end early."""
+    widths = [max(map(len, column)) for column in itertools.zip_longest(*rows, fillvalue="")]
+    for row in rows:
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)).rstrip()

@@ -20,6 +20,7 @@ KEEP = "Number of newest checkpoints to keep."
 EVERY = "Save every N iterations.  [default: as often as costs 1 % of the time]"
 TIME = "Plan as many epochs as fit into this time with the evaluation, at most the recipe's: 90s, 10m, 1h30m."
 SET = "Set a field of the recipe (`ignite-vision show RECIPE` lists them); repeatable."
+SEEDS = "Train under N seeds, or under these, on one split: mean and spread. A run each, in OUT/seed-N."
 CHOICES = (
     "data",
     "out",
@@ -54,6 +55,28 @@ class Duration(click.ParamType):
         if not 0 < total < 1e8:
             self.fail(f"'{value}' is no time; write 90s, 10m or 1h30m.", param, ctx)
         return total
+
+
+class Seeds(click.ParamType):
+    """Several seeds: how many, from 0 on, or which."""
+
+    name = "seeds"
+    most = 100
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the seeds of `3` or `0,1,2`: two to a hundred different ones. BadParameter for anything else."""
+        words = [word.strip() for word in str(value).split(",")]
+        if not all(word.isascii() and word.isdecimal() and len(word) <= 18 for word in words):
+            self.fail(f"'{value}' is no number of seeds, nor a list; write 3, or 0,1,2.", param, ctx)
+        numbers = [int(word) for word in words]
+        seeds = tuple(numbers) if len(numbers) > 1 else tuple(range(min(numbers[0], self.most + 1)))
+        if len(seeds) != len(set(seeds)):
+            self.fail(f"'{value}' names a seed twice.", param, ctx)
+        if len(seeds) < 2:
+            self.fail("one seed has no spread; write 2 or more, or --seed N for a single run.", param, ctx)
+        if len(seeds) > self.most:
+            self.fail(f"{value} are more than {self.most} seeds; write --seed N for a single run.", param, ctx)
+        return seeds
 
 
 device = click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
@@ -93,6 +116,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             device,
             workers,
             click.option("--seed", type=int, metavar="N", help=seed),
+            click.option("--seeds", type=Seeds(), metavar="N|A,B,C", help=SEEDS),
             click.option("--classes", metavar="A,B,C", help=CLASSES),
             click.option("--exclude", metavar="A,B", help=EXCLUDE),
             click.option("--group-by", metavar="COLUMN|parent|REGEX", help=GROUP_BY),

@@ -7,9 +7,10 @@ import math
 from collections.abc import Iterator, Mapping
 
 from ignite_vision.evaluation.intervals import NOISE, agresti_min, fair_coin, holm, images_needed
+from ignite_vision.evaluation.welch import welch
 
 POINT = 0.01
-SEEDS = 3  # runs of each side, from which on their ranges are looked at
+SEEDS = 3  # runs of each side, from which on their seeds can be trusted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +123,8 @@ def verdict(found: Paired, chance: float, one: Side, other: Side) -> str:
     if chance < NOISE:
         low, high = (one, other) if found.difference > 0 else (other, one)
         enough = min(len(low.accuracies), len(high.accuracies)) >= SEEDS
-        return "better" if enough and max(low.accuracies) < min(high.accuracies) else "seeds"
+        means = welch(low.accuracies, high.accuracies) if enough else None
+        return "better" if means and means.difference > 0 and means.chance < NOISE else "seeds"
     return "equal" if max(map(abs, found.interval)) <= POINT else "unknown"
 
 
@@ -149,7 +151,7 @@ def doubt(one: Side, other: Side) -> str:
     fewest, most = sorted((len(one.accuracies), len(other.accuracies)))
     if most == 1:
         return "one seed each"
-    return f"fewer than {SEEDS} seeds of each" if fewest < SEEDS else "not under every seed"
+    return f"fewer than {SEEDS} seeds of each" if fewest < SEEDS else "other seeds may turn it"
 
 
 def sentences(found: Paired) -> Iterator[str]:

@@ -15,13 +15,13 @@ from ignite_vision.system.device import autocast
 def heat_layer(classifier: Classifier) -> str | None:
     """Name of the layer that heat maps are taken at; None for a network that has no map."""
     preprocessing = classifier.preprocessing
-    return last_map(classifier.network, preprocessing.crop, preprocessing.channels)
+    return last_map(classifier.network, preprocessing.size, preprocessing.channels)
 
 
 def of_tokens(classifier: Classifier, layer: str) -> bool:
     """Whether this layer's maps are of tokens: a hint, where those of a convolutional network are exact."""
     preprocessing = classifier.preprocessing
-    return is_of_tokens(classifier.network, preprocessing.crop, preprocessing.channels, layer)
+    return is_of_tokens(classifier.network, preprocessing.size, preprocessing.channels, layer)
 
 
 def heat_maps(
@@ -29,7 +29,7 @@ def heat_maps(
 ) -> list[torch.Tensor | None]:
     """(h,w) float32 in [0,1] for each image, its largest value 1; None where no place speaks for the class.
 
-    canvases: (n,c,S,S) uint8, from `classifier.canvas`; the map lies over the whole square. classes: one of each image,
+    canvases: (n,c,S,S) uint8, from `classifier.canvas`; the map lies over the whole canvas. classes: one of each image,
     by number. layer: from `heat_layer`.
     """
     x = normalize(canvases.to(classifier.device), classifier.preprocessing)

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ignite_vision.augment import augment, changes_targets, draws, needs_seed
-from ignite_vision.data.preprocessing import center_crop, normalize
+from ignite_vision.data.preprocessing import center_crop, normalize, plain
 from ignite_vision.data.splits import NAMES
 from ignite_vision.errors import UserError
 from ignite_vision.identity import MODULE_ATTRIBUTES, describe
@@ -193,8 +193,8 @@ class Features:
             seed_everything(recipe.split_seed, Purpose.AUGMENT, v, int(index[0]))  # for operations without `draws`
             u = uniforms(recipe.split_seed, v, padded(index, len(images)), draws(recipe.augment)).to(images.device)
             nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-            images, _ = augment(images, nothing, u, recipe.augment, preprocessing.crop)
-        return normalize(center_crop(images, preprocessing.crop), preprocessing)
+            images, _ = augment(images, nothing, u, recipe.augment, plain(preprocessing.size))
+        return normalize(center_crop(images, preprocessing.size), preprocessing)
 
     def _below_head(self) -> contextlib.AbstractContextManager[Callable[[torch.Tensor], torch.Tensor]]:
         return self._stopped_before(split_at_head(self.prepared.model)[0])
@@ -227,7 +227,7 @@ class Features:
         model, preprocessing = self.prepared.model, self.prepared.preprocessing
         first, part = split_at_head(model)
         canvases = self._decoded("train")[0, np.arange(2)].to(self.prepared.device)
-        images = normalize(center_crop(canvases, preprocessing.crop), preprocessing)
+        images = normalize(center_crop(canvases, preprocessing.size), preprocessing)
         model.eval()
         with torch.inference_mode(), autocast(self.prepared.device, self.prepared.precision):
             whole = model(images)

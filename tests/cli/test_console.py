@@ -93,3 +93,7 @@ def test_what_is_set_up_silences_our_own_warnings_and_no_others(monkeypatch):
         for module in ("PIL.Image", "ignite_vision.data.images", "mine"):
             warnings.warn_explicit(module, UserWarning, "file.py", 1, module=module)
     assert [str(warning.message) for warning in seen] == ["mine"]
+
+
+def test_columns_of_a_table_are_of_one_width_and_a_row_may_end_early():
+    assert list(console.aligned([["a", "bb", "c"], ["long", "b"]])) == ["a     bb  c", "long  b"]

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from ignite_vision.cli import command_line
-from ignite_vision.cli.options import Duration, options_of, overrides_of
+from ignite_vision.cli.options import Duration, Seeds, options_of, overrides_of
 from ignite_vision.errors import UserError
 from ignite_vision.prepare import Options
 from tests.helpers.command_line import assert_one_error_line
@@ -81,3 +81,21 @@ def test_a_time_is_read_in_the_units_that_people_write(text, seconds):
 def test_what_is_no_time_is_refused_with_an_example(text):
     with pytest.raises(click.BadParameter, match="write 90s, 10m or 1h30m"):
         Duration().convert(text, None, None)
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("3", (0, 1, 2)), ("0,7, 4", (0, 7, 4)), ("100", tuple(range(100)))])
+def test_seeds_are_a_number_or_a_list(text, seeds):
+    assert Seeds().convert(text, None, None) == seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        *(("1", "one seed has no spread"), ("0", "one seed has no spread"), ("2,2", "names a seed twice")),
+        *(("101", "more than 100 seeds"), ("20261128", "--seed N"), ("9" * 18, "more than 100")),
+        *((text, "no number of seeds") for text in ("", "three", "-1", "1,", "0..3", "1.5", "9" * 19, "٣")),
+    ],
+)
+def test_what_is_no_list_of_seeds_is_refused(text, why):
+    with pytest.raises(click.BadParameter, match=why):
+        Seeds().convert(text, None, None)

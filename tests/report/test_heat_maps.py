@@ -56,6 +56,14 @@ def test_the_last_map_is_found_and_gives_one(name, layer, size, channels):
     assert (heat >= 0).all()
 
 
+@pytest.mark.parametrize("size", [(64, 96), (96, 64), (64, 80)])
+def test_the_map_of_what_is_no_square_has_its_shape(size):
+    built, layer = network("resnet18", size)
+    assert layer == "layer4"
+    heat = gradcam(built, torch.randn(2, 3, *size), [3, 3], layer)
+    assert heat.shape == (2, -(-size[0] // 32), -(-size[1] // 32))
+
+
 @pytest.mark.slow
 def test_a_vision_transformer_has_its_map_before_the_last_attention():
     built, layer = network("vit_b_16")
@@ -87,6 +95,8 @@ def test_of_tokens_the_last_that_all_matter_are_taken(of_class, layer):
     nn.init.ones_(built.head.weight)
     heat = gradcam(built, torch.rand(2, 3, 16, 16), [0, 1], layer)
     assert heat.shape == (2, 4, 4)
+    assert last_map(built, (16, 32)) == layer
+    assert gradcam(built, torch.rand(2, 3, 16, 32), [0, 1], layer).shape == (2, 4, 8)
     assert is_of_tokens(built, 16, 3, layer)
     assert not is_of_tokens(built, 16, 3, "patches")
 

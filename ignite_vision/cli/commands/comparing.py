@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ignite_vision.cli.console import aligned
 from ignite_vision.cli.options import PATH
 from ignite_vision.errors import printable
 
 if TYPE_CHECKING:
-    from ignite_vision.comparing import Comparison, Versus
+    from ignite_vision.comparing.comparison import Comparison, Versus
+    from ignite_vision.comparing.groups import GroupVersus
     from ignite_vision.evaluation.comparison import Changed
 
 SHOWN = 5  # images, or classes, of a list
@@ -26,9 +28,10 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     """Compare runs on the same test images, each with the first.
 
     Which is better, by how much, and whether that is more than noise; what differs in their settings; the classes and
-    images that got better or worse. A folder of results that `evaluate` names stands for its run: RUN/evaluations/NAME.
+    images that got better or worse. A folder of `run --seeds` stands for the runs in it. A folder of results that
+    `evaluate` names stands for its run: RUN/evaluations/NAME.
     """
-    from ignite_vision.comparing import compare as compared
+    from ignite_vision.comparing.comparison import compare as compared
 
     found = compared(list(runs))
     if as_json:
@@ -41,20 +44,77 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
 def lines(found: Comparison) -> Iterator[str]:
     """Yield a table of the runs with the settings that differ; then, for each but the first, what came of it."""
     yield from table(found)
-    for one in found.versus:
+    if found.contests:
+        yield ""
+        yield from groups(found)
+    for contest in found.contests:
+        yield ""
+        yield from seeds(contest, found)
+    for one in alone(found):
         yield ""
         yield one.words
-        yield from classes(one)
-        yield from images(one.gained, f"{one.other.name} alone has right")
-        yield from images(one.lost, f"{one.one.name} alone has right")
-    if any(one.verdict == "seeds" for one in found.versus):
-        yield ""
-        yield "next: train both settings with --seed 0, 1 and 2, and compare all of these runs"
+        yield from details(one)
+    yield from advice(found)
+
+
+def alone(found: Comparison) -> list[Versus]:
+    """The runs that no comparison of several seeds speaks of."""
+    told = {run.name for contest in found.contests for group in (contest.one, contest.other) for run in group.runs}
+    return [one for one in found.versus if one.other.name not in told]
+
+
+def details(one: Versus) -> Iterator[str]:
+    """Yield the classes and images that differ between two runs."""
+    yield from classes(one)
+    yield from images(one.gained, f"{one.other.name} alone has right")
+    yield from images(one.lost, f"{one.one.name} alone has right")
+
+
+def groups(found: Comparison) -> Iterator[str]:
+    """Yield a line for each setting: its seeds, and mean and spread of the accuracy over them."""
+    rows = [["setting", "seeds", "mean accuracy", "spread"]]
+    for group in found.groups:
+        spread = group.setting.deviation
+        numbers = [f"{group.setting.mean:.4f}", "" if spread is None else f"{spread:.4f}"]
+        rows.append([group.name, f"{len(group.runs)}", *numbers])
+    yield from aligned(rows)
+
+
+def seeds(one: GroupVersus, found: Comparison) -> Iterator[str]:
+    """Yield what several seeds say of two settings; then each pair of runs, and the details of the first."""
+    from ignite_vision.evaluation.comparison import probability, signed
+
+    yield one.words
+    yield f"pair by pair, on the images ({one.contest.sure_pairs} of {len(one.pairs)} by more than noise):"
+    rows = []
+    for (first, second), pair in zip(one.pairs, one.contest.pairs, strict=True):
+        before, after = pair.accuracies
+        points = f"{signed(pair.difference)} points"
+        rows.append([f"  {first.name}", second.name, f"{before:.3f} -> {after:.3f}", points, probability(pair.chance)])
+    yield from aligned(rows)
+    for versus in found.versus:
+        if (versus.one.name, versus.other.name) == tuple(run.name for run in one.pairs[0]):
+            yield f"of {versus.one.name} and {versus.other.name}:"
+            yield from details(versus)
+
+
+def advice(found: Comparison) -> Iterator[str]:
+    """Yield the commands that settle what the seeds leave open."""
+    from ignite_vision.comparing.runs import command
+    from ignite_vision.evaluation.comparison import SEEDS
+
+    if "seeds" not in [*(one.verdict for one in found.contests), *(one.verdict for one in alone(found))]:
+        return
+    most = max(len(group.runs) for group in found.groups)
+    number = SEEDS if most < SEEDS else 2 * most
+    yield ""
+    yield "next: train under several seeds, and compare the folders:"
+    yield from dict.fromkeys(f"  {command(group.runs[0], number)}" for group in found.groups)
 
 
 def table(found: Comparison) -> Iterator[str]:
     """Yield a line for each run: its accuracy, and the settings that differ."""
-    from ignite_vision.comparing import as_text
+    from ignite_vision.comparing.runs import as_text
 
     rows = [["run", "accuracy", "95 % interval", *found.settings]]
     for k, run in enumerate(found.runs):
@@ -90,10 +150,3 @@ def images(changed: Sequence[Changed], what: str) -> Iterator[str]:
     yield from aligned([[f"  {i.id}", f"is {i.label}", f"{i.one} -> {i.other}"] for i in changed[:SHOWN]])
     if len(changed) > SHOWN:
         yield f"  and {len(changed) - SHOWN:,} more: --json"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the rows of a table with columns of one width."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()

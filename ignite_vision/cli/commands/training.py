@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from ignite_vision.cli.options import (
     training_options,
     workers,
 )
+from ignite_vision.errors import UserError
 
 if TYPE_CHECKING:
     from ignite_vision.jobs import Outcome
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 @run_options
 @training_options
 @click.option("--dry-run", is_flag=True, help="Build everything and run two batches; write nothing.")
-def run(recipe: str, dry_run: bool, nproc_per_node: int | None, **options: Any) -> None:
+def run(recipe: str, dry_run: bool, seeds: tuple[int, ...] | None, nproc_per_node: int | None, **options: Any) -> None:
     """Train a classifier and evaluate it on the test split.
 
     RECIPE is a name from `ignite-vision list`, a .py file, a folder of images with a subfolder per class, or a
@@ -46,8 +48,20 @@ def run(recipe: str, dry_run: bool, nproc_per_node: int | None, **options: Any) 
 
     choices = options_of(**{name: options.pop(name) for name in CHOICES})
     overrides = overrides_of(options.pop("settings"), options)
-    work = _dry_run if dry_run else _train
+    work: Callable[..., None] = _dry_run if dry_run else _train
+    if seeds is not None:
+        refuse_beside_seeds(overrides, choices)
+        work = functools.partial(_dry_run_of_first if dry_run else _train_seeds, seeds=seeds)
     launch(nproc_per_node, choices.device, work, choices, functools.partial(load, recipe), overrides)
+
+
+def refuse_beside_seeds(overrides: dict[str, str], choices: Options) -> None:
+    """UserError for what contradicts --seeds."""
+    if "seed" in overrides:
+        raise UserError("--seeds and a single seed exclude each other", next_step="Leave out one of them.")
+    if choices.budget is not None:
+        hint = "Use --epochs N: all seeds are to have the same number."
+        raise UserError("--time plans the epochs of one run, not of several seeds", next_step=hint)
 
 
 @click.command()
@@ -102,12 +116,44 @@ def _train(options: Options, load: Callable[[], LoadedRecipe], overrides: dict[s
             click.echo(line)
 
 
+def _train_seeds(
+    options: Options, load: Callable[[], LoadedRecipe], overrides: dict[str, str], seeds: tuple[int, ...]
+) -> None:
+    from ignite_vision.cli.seeds_table import lines
+    from ignite_vision.cli.summary import summary
+    from ignite_vision.seeds import Work, train_seeds
+
+    told: list[str] = []
+
+    def announce(seed: int, planned: Prepared, plan: Plan) -> None:
+        if not told:
+            told.extend(summary(planned, plan)[:-1])  # the last is the run's directory
+            say("\n".join(told))
+        say(f"seed {seed}     {seeds.index(seed) + 1} of {len(seeds)}: {planned.directory}")
+
+    def done(seed: int, outcome: Outcome) -> None:
+        before = f"seed {seed}: {already_finished(outcome)} " if outcome.finished_before else f"seed {seed}: "
+        say(f"{before}{outcome.metrics['split']} accuracy {outcome.metrics['accuracy']:.4f}")
+
+    found = train_seeds(seeds, Work(load(), overrides, options, say, announce, done))
+    if is_first():
+        for line in lines(found):
+            click.echo(line)
+
+
 def already_finished(outcome: Outcome) -> str:
     """Say that the run is finished, and how to train longer where that is possible."""
     epochs = f"{outcome.epochs} epoch" + "s" * (outcome.epochs > 1)
     if outcome.stopped_early:
         return f"already finished (stopped early after {epochs})."
     return f"already finished ({epochs}). Use --epochs N to train longer."
+
+
+def _dry_run_of_first(
+    options: Options, load: Callable[[], LoadedRecipe], overrides: dict[str, str], seeds: tuple[int, ...]
+) -> None:
+    out = options.out and options.out / f"seed-{seeds[0]}"
+    _dry_run(dataclasses.replace(options, out=out), load, {**overrides, "seed": str(seeds[0])})
 
 
 def _dry_run(options: Options, load: Callable[[], LoadedRecipe], overrides: dict[str, str]) -> None:

@@ -25,7 +25,20 @@ def test_it_says_which_is_better_and_where(ignite_vision, digits_run, other):
     assert "no setting differs" in out
     assert "classes better or worse in" in out
     assert f"{digits_run} alone has right:\n  train:" in out
-    assert out.splitlines()[-1].startswith("next: train both settings with --seed 0, 1 and 2")
+    assert "next: train under several seeds, and compare the folders:\n  ignite-vision run digits --" in out
+    assert out.splitlines()[-1].endswith(" --set epochs=2 --seeds 3")
+
+
+def test_seeds_of_two_settings_are_one_comparison(ignite_vision, tmp_path):
+    for lr in ("0.002", "0.00001"):
+        asked = ("--epochs", 1, "--seeds", 2, "--set", f"lr={lr}", "--out", tmp_path / lr)
+        assert ignite_vision("run", "digits", *asked)[0] == 0
+    code, out, err = ignite_vision("compare", tmp_path / "0.002", tmp_path / "0.00001")
+    assert code == 0, err
+    assert f"\n{tmp_path / '0.002'} looks better, but fewer than 3 seeds of each: mean 0." in out
+    assert "pair by pair, on the images (2 of 2 by more than noise):" in out
+    assert f"\nof {tmp_path / '0.002' / 'seed-0'} and {tmp_path / '0.00001' / 'seed-0'}:\nclasses better" in out
+    assert "ignite-vision run digits --set lr=0.002 --set epochs=1 --seeds 3" in out.splitlines()[-2]
 
 
 def test_json_has_all_of_it(ignite_vision, digits_run, other):

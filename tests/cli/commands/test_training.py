@@ -73,7 +73,34 @@ def test_a_dry_run_tells_everything_and_writes_nothing(ignite_vision, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_seeds_train_a_run_each_and_end_in_a_table(ignite_vision, tmp_path):
+    code, out, err = ignite_vision("run", "digits", "--epochs", 1, "--seeds", "4,2", "--out", tmp_path / "several")
+    assert code == 0, err
+    words = [line.split()[0] for line in out.splitlines()]
+    assert words == ["seed", "4", "2", "mean", "spread", "test,", "results:", "next:"]
+    assert f"results: {tmp_path / 'several' / 'seeds.json'}" in out
+    assert "seed 2     2 of 2" in err
+    code, again, err = ignite_vision("run", "digits", "--epochs", 1, "--seeds", "4,2", "--out", tmp_path / "several")
+    assert (code, again) == (0, out)
+    assert "seed 4: already finished (1 epoch). Use --epochs N to train longer. test accuracy 0." in err
+
+
+def test_a_dry_run_of_seeds_tries_the_first(ignite_vision, tmp_path):
+    code, out, err = ignite_vision("run", "digits", "--dry-run", "--seeds", 2, "--out", tmp_path / "several")
+    assert code == 0, err
+    assert re.search(r"^run +\S+/several/seed-0$", out, re.M)
+    assert not (tmp_path / "several").exists()
+
+
 class TestBadInput:
+    def test_seeds_beside_what_contradicts_them(self, ignite_vision):
+        assert_one_error_line(ignite_vision("run", "digits", "--seeds", 1), "one seed has no spread", "--seed N")
+        both = "--seeds and a single seed exclude each other"
+        assert_one_error_line(ignite_vision("run", "digits", "--seeds", 2, "--seed", 0), both)
+        assert_one_error_line(ignite_vision("run", "digits", "--seeds", 2, "--set", "seed=1"), both)
+        result = ignite_vision("run", "digits", "--seeds", 2, "--time", "90s")
+        assert_one_error_line(result, "--time plans the epochs of one run", "Use --epochs N")
+
     def test_unknown_recipe(self, ignite_vision):
         assert_one_error_line(ignite_vision("run", "digit"), "no recipe 'digit'", "Did you mean 'digits'?")
 

@@ -1,30 +1,20 @@
-"""Compare runs on the same test images: what differs in their settings, and what that did to their answers."""
+"""Runs that can be compared: read, with what they were made by and what they answered, or refused."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 from ignite_vision.errors import DAMAGED, UserError
-from ignite_vision.evaluation.comparison import (
-    Answer,
-    Answers,
-    Changed,
-    Paired,
-    Side,
-    by_class,
-    changed,
-    pair,
-    verdict,
-    words,
-)
-from ignite_vision.evaluation.intervals import holm, wilson
-from ignite_vision.run_directory import RunDirectory
+from ignite_vision.evaluation.comparison import Answer, Answers
+from ignite_vision.evaluation.intervals import wilson
+from ignite_vision.run_directory import RunDirectory, SeedsDirectory
+from ignite_vision.system.files import data_home
 
-FORMAT = 1  # of what --json prints
 SHOWN = 3  # ids in a message
 # Beside the recipe's fields: what decides a result, and where run.json has it.
 BESIDE = {"recipe code": ("sources",), "weights content": ("weights",), "images": ("data", "fingerprint")}
@@ -57,7 +47,7 @@ class Compared:
             for key in keys:
                 value = value[key]
             found[name] = value
-        return {**found, "precision": self.settings["environment"]["precision"]}
+        return {**found, "precision": self.settings["environment"]["precision"], "tta": self.settings.get("tta")}
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-plain."""
@@ -65,94 +55,15 @@ class Compared:
         return {"run": self.name, "accuracy": self.accuracy, "interval": interval, "seed": self.fields.get("seed")}
 
 
-@dataclasses.dataclass(frozen=True)
-class Versus:
-    """A run against the first. chance: of the difference, corrected for the number of runs (Holm)."""
-
-    one: Side
-    other: Side
-    found: Paired
-    chance: float
-    classes: dict[str, tuple[Paired, float]]
-    gained: list[Changed]
-    lost: list[Changed]
-
-    @property
-    def words(self) -> str:
-        """What can be said of it."""
-        return words(self.found, self.chance, self.one, self.other)
-
-    @property
-    def verdict(self) -> str:
-        """The same as a name."""
-        return verdict(self.found, self.chance, self.one, self.other)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-plain."""
-        return {
-            "run": self.other.name,
-            "against": self.one.name,
-            "verdict": self.verdict,
-            "words": self.words,
-            **numbers(self.found, self.chance),
-            "needed": self.found.needed,
-            "classes": [{"class": name, **numbers(*row)} for name, row in self.classes.items()],
-            "images_gained": [dataclasses.asdict(image) for image in self.gained],
-            "images_lost": [dataclasses.asdict(image) for image in self.lost],
-        }
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Runs, what differs in their settings (a value for each run), and each against the first."""
-
-    runs: list[Compared]
-    settings: dict[str, list[Any]]
-    versus: list[Versus]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-plain, without clock and host."""
-        return {
-            "format": FORMAT,
-            "n": len(self.runs[0].answers),
-            "runs": [run.to_dict() for run in self.runs],
-            "settings": self.settings,
-            "comparisons": [one.to_dict() for one in self.versus],
-        }
-
-
-def numbers(found: Paired, chance: float) -> dict[str, Any]:
-    """Return the counts and what follows from them. JSON-plain."""
-    return {
-        "n": found.n,
-        "accuracies": list(found.accuracies),
-        "difference": found.difference,
-        "interval": list(found.interval),
-        "gained": found.gained,
-        "lost": found.lost,
-        "chance": found.chance,
-        "corrected_chance": chance,
-    }
-
-
-def compare(places: list[Path]) -> Comparison:
-    """Compare two or more runs, or folders of results within runs, on the images that all have answered.
-
-    UserError if there is only one, one is no run or unfinished, or they answered other images or classes.
-    """
-    if len(places) < 2:
-        raise UserError("one run cannot be compared", next_step="Name two or more: ignite-vision compare RUN RUN")
-    refuse_twice(places)
-    runs = [read(place) for place in places]
-    for other in runs[1:]:
-        refuse_others(runs[0], other)
-    pairs = [pair(runs[0].answers, other.answers) for other in runs[1:]]
-    chances = holm([found.chance for found in pairs])
-    return Comparison(
-        runs,
-        differing(runs),
-        [versus(runs, k, found, chance) for k, (found, chance) in enumerate(zip(pairs, chances, strict=True), 1)],
-    )
+def of_seeds(place: Path) -> list[Path]:
+    """Return the runs of a folder of seeds; of another place itself. UserError if the folder is not finished."""
+    folder = SeedsDirectory(place)
+    if RunDirectory(place).exists() or not (folder.results.is_file() or folder.begun()):
+        return [place]
+    if not folder.results.is_file():
+        hint = "Run its command again, which goes on with them, or name the finished runs in it."
+        raise UserError("not all seeds of this folder are finished", place, hint)
+    return [run.path for run in folder.read()]
 
 
 def refuse_twice(places: list[Path]) -> None:
@@ -181,7 +92,7 @@ def read(place: Path) -> Compared:
     if not answers or len(answers) != found["n"]:
         what = f"predictions.csv has {len(answers):,} images, metrics.json {found['n']:,}"
         raise UserError(what, file, hint, code=DAMAGED)
-    return Compared(str(place), settings, answers)
+    return Compared(str(place), {**settings, "tta": found.get("tta")}, answers)
 
 
 def owner(place: Path) -> RunDirectory:
@@ -246,19 +157,15 @@ def alike(one: Compared, other: Compared) -> bool:
     return differing([one, other]).keys() <= {"seed"}
 
 
-def versus(runs: list[Compared], k: int, found: Paired, chance: float) -> Versus:
-    """Compare run k with the first."""
-    one, other = runs[0], runs[k]
-    mine, theirs = one.answers, other.answers
-    return Versus(
-        side(runs, one, other), side(runs, other, one), found, chance, by_class(mine, theirs), *changed(mine, theirs)
-    )
-
-
-def side(runs: list[Compared], run: Compared, against: Compared) -> Side:
-    """Return a run with the accuracies of its seeds: by itself where the other is one of them."""
-    seeds = [run] if alike(run, against) else [some for some in runs if alike(run, some)]
-    return Side(run.name, tuple(some.accuracy for some in seeds))
+def command(run: Compared, seeds: int) -> str:
+    """Return what trains the settings of a run under this many seeds."""
+    settings = run.settings
+    words, folder = ["ignite-vision", "run", settings["spec"]], Path(settings["data"]["folder"])
+    if folder.exists() and folder not in (Path(settings["spec"]), data_home() / folder.name):
+        words += ["--data", str(folder)]
+    for name, value in settings["overrides"].items():
+        words += [] if name == "seed" else ["--set", f"{name}={value}"]
+    return shlex.join([*words, "--seeds", str(seeds)])
 
 
 def as_text(value: Any) -> str:
