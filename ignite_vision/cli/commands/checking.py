@@ -69,7 +69,8 @@ def lines(found: Checked, seconds: float) -> Iterator[str]:
     yield f"{found.subject.name}: {sizes}, checked in {seconds:.0f} s{labels}"
     for finding in found.findings:
         yield f"{finding.level:<5}  {finding.message}"
-        yield f"         {finding.next_step}"
+        if finding.next_step:
+            yield f"         {finding.next_step}"
     number = len(found.must)
     verdict = {0: "nothing must be fixed", 1: "1 finding must be fixed"}.get(number, f"{number} findings must be fixed")
     step = (
