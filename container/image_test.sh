@@ -202,6 +202,34 @@ sys.exit('no scalars')"
   return $code
 }
 
+serve() { # read-only, of the run that was trained above; what a browser and a program ask for
+  podman run --rm --detach --name "$name" --read-only --cap-drop ALL --security-opt no-new-privileges \
+    --env OMP_NUM_THREADS=1 --volume "$work/mine:/runs:ro" --volume "$work/photos:/data/photos:ro" "$image" \
+    serve /runs/photos --host 0.0.0.0 --allow-host localhost >/dev/null
+  local ask="import json, sys, time, urllib.request
+from pathlib import Path
+server = 'http://localhost:8000'
+for _ in range(120):
+    time.sleep(1)
+    try:
+        page = urllib.request.urlopen(server).read().decode()
+        break
+    except OSError:
+        continue
+else:
+    sys.exit('no page')
+assert '<title>What is in the picture?</title>' in page, page
+for name in ('apple', 'banana', 'cherry'):
+    image = Path(f'/data/photos/{name}/00.jpg').read_bytes()
+    answer = json.load(urllib.request.urlopen(urllib.request.Request(server + '/predict?top=3', image)))
+    print(answer)
+    assert sorted(row['class'] for row in answer['top']) == ['apple', 'banana', 'cherry'], answer"
+  local code=0
+  podman exec "$name" python -c "$ask" || { code=$?; podman logs "$name"; }
+  podman stop --time 20 "$name" >/dev/null
+  return $code
+}
+
 # ---- and all of them
 
 passed=0 failed=0
@@ -233,5 +261,6 @@ try "a folder of somebody else's is one line, exit 2" not_mine
 try "podman stop saves, exit 75, and the same command ends with the same bits" stop_and_go_on
 try "podman stop before the training ends at once" stop_at_once
 try "TensorBoard, of the same image, shows the run" tensorboard
+try "the image serves a run, read-only, to a browser and a program, and stops when it is told" serve
 echo "$passed passed, $failed failed"
 ((failed == 0))

@@ -2,7 +2,7 @@
 
 An operation is called as operation(images, u, size) -> images, with its random numbers u (N, operation.draws) float32
 in [0, 1): a function of (seed, epoch, image) and nothing else, so that batch, worker, process and prefetch cannot
-change what happens to an image. size: the pixels per side that the model sees.
+change what happens to an image. size: the pixels per side that the model sees, or (height, width) if it is no square.
 
 - Without `draws` (or with 0) it is called as operation(images, size). Without, it may draw from torch's global
   generator, which is seeded for every iteration of training.
@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import torch
 from torch.nn import functional as F
 
-from ignite_vision.data.preprocessing import center_crop
+from ignite_vision.data.preprocessing import Size, center_crop, pair
 
 Operation = Callable[..., Any]
 
@@ -32,7 +32,7 @@ class RandomHorizontalFlip:
     p: float = 0.5
     draws: ClassVar[int] = 1
 
-    def __call__(self, images: torch.Tensor, u: torch.Tensor, size: int) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, u: torch.Tensor, size: int | Size) -> torch.Tensor:
         """u: (N,1). `size` is not needed."""
         del size
         return torch.where((u[:, 0] < self.p)[:, None, None, None], images.flip(-1), images)
@@ -45,14 +45,15 @@ class RandomCrop:
     padding: int = 0
     draws: ClassVar[int] = 2
 
-    def __call__(self, images: torch.Tensor, u: torch.Tensor, size: int) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, u: torch.Tensor, size: int | Size) -> torch.Tensor:
         """(N,C,H,W) uint8 -> (N,C,size,size) uint8. u: (N,2), for y and x."""
+        down, across = pair(size)
         if self.padding:
             images = F.pad(images, (self.padding,) * 4)
         height, width = images.shape[-2:]
         # numbers of Python's: a tensor of them would wait for the device
-        top, left = (u[:, 0] * (height - size + 1)).long(), (u[:, 1] * (width - size + 1)).long()
-        windows = images.unfold(2, size, 1).unfold(3, size, 1)  # a view of every window: (N,C,y,x,size,size)
+        top, left = (u[:, 0] * (height - down + 1)).long(), (u[:, 1] * (width - across + 1)).long()
+        windows = images.unfold(2, down, 1).unfold(3, across, 1)  # a view of every window: (N,C,y,x,size,size)
         return windows[torch.arange(len(images), device=u.device), :, top, left]
 
 
@@ -68,7 +69,7 @@ class RandomResizedCrop:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     draws: ClassVar[int] = 4
 
-    def __call__(self, images: torch.Tensor, u: torch.Tensor, size: int) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, u: torch.Tensor, size: int | Size) -> torch.Tensor:
         """(N,C,H,W) uint8 -> (N,C,size,size) uint8, bilinear. u: (N,4), for area, shape, y and x."""
         n, channels, height, width = images.shape
         area = _between(*self.scale, u[:, 0])
@@ -79,7 +80,7 @@ class RandomResizedCrop:
         theta = torch.zeros(n, 2, 3, device=u.device)
         theta[:, 0, 0], theta[:, 0, 2] = wide, (2 * u[:, 3] - 1) * (1 - wide)
         theta[:, 1, 1], theta[:, 1, 2] = high, (2 * u[:, 2] - 1) * (1 - high)
-        grid = F.affine_grid(theta, [n, channels, size, size], align_corners=False)
+        grid = F.affine_grid(theta, [n, channels, *pair(size)], align_corners=False)
         resized = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
         return resized.round_().to(torch.uint8)
 
@@ -101,7 +102,7 @@ class MixUp:
     targets: ClassVar[bool] = True
 
     def __call__(
-        self, images: torch.Tensor, targets: torch.Tensor, u: torch.Tensor, size: int
+        self, images: torch.Tensor, targets: torch.Tensor, u: torch.Tensor, size: int | Size
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """((N,C,H,W) uint8, (N,) int64 or (N,num_classes) float32) -> (the same, (N,num_classes) float32)."""
         del size
@@ -136,7 +137,7 @@ def _sees_targets(operation: Any) -> bool:
 
 
 def augment(
-    images: torch.Tensor, targets: torch.Tensor, u: torch.Tensor, operations: Sequence[Operation], size: int
+    images: torch.Tensor, targets: torch.Tensor, u: torch.Tensor, operations: Sequence[Operation], size: int | Size
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Apply all in order, then crop the centre where none has. (N,C,H,W) uint8 -> (N,C,size,size) uint8, and targets.
 

@@ -5,11 +5,21 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ignite_vision.data import hash_store
+from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError
+from ignite_vision.evaluation.frozen import judged_before_training
+from ignite_vision.evaluation.label_errors import Suspect, suspect_rows
+from ignite_vision.evaluation.label_findings import FILE as SUSPECTS
+from ignite_vision.evaluation.label_findings import label_findings, looks, not_judged
+from ignite_vision.evaluation.tables import as_csv as table
 from ignite_vision.health.classes import class_findings, counts
 from ignite_vision.health.collection import Collection
 from ignite_vision.health.duplicates import FILE, Pairs, as_csv, duplicate_findings, find_pairs
@@ -19,7 +29,7 @@ from ignite_vision.health.page import render
 from ignite_vision.health.records import Records
 from ignite_vision.health.scan import scan
 from ignite_vision.health.shortcuts import shortcuts
-from ignite_vision.prepare import MOST_WORKERS, processors
+from ignite_vision.prepare import MOST_WORKERS, Options, processors
 from ignite_vision.recipe import override
 from ignite_vision.recipe_files import LoadedRecipe, load, load_again
 from ignite_vision.run_data import (
@@ -35,6 +45,7 @@ from ignite_vision.system.files import write_atomically
 
 FORMAT = 1  # of check.json
 DEFAULT_OUT = Path("check")
+NOT_FROZEN = "the run's network is no frozen one"
 RESULT = "check.json"  # RunDirectory.check; written last, so with it a check is finished
 
 Say = Callable[[str], None]
@@ -48,9 +59,22 @@ class Subject:
     folder: Path
     images: Collection
     out: Path
+    loaded: LoadedRecipe
+    overrides: dict[str, str]
     page: str = "report.html"
     right: dict[str, bool] = dataclasses.field(default_factory=dict)
     """Id of a test image -> whether the run's model has it right; empty where there is none."""
+    cut: Callable[[], Splits] | None = None
+    """Cuts the images as `run` would, once they were looked at; None where they are in their splits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """Images whose label may be wrong. seconds: that judging took; None if no label was judged."""
+
+    suspects: list[Suspect]
+    findings: list[Finding]
+    seconds: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +85,7 @@ class Checked:
     records: Records
     pairs: Pairs
     findings: list[Finding]
+    labels: Labels
 
     @property
     def must(self) -> list[Finding]:
@@ -85,26 +110,78 @@ class Checked:
 
 
 def check(
-    target: str, data: Path | None, out: Path | None, settings: dict[str, str], workers: int | None, say: Say
+    target: str,
+    data: Path | None,
+    out: Path | None,
+    settings: dict[str, str],
+    workers: int | None,
+    say: Say,
+    labels: bool = True,
 ) -> Checked:
     """Check a folder of images, a recipe's data or a run, and write the findings.
 
-    data, settings: as `run` has them. UserError if the images cannot be found, or the findings not be written.
+    data, settings: as `run` has them. labels: whether labels are judged. UserError if the images cannot be found, or
+    the findings not be written.
     """
     subject = subject_of(target, data, out, settings, say)
     refuse_place(subject)
+    records = scan(subject.images, min(processors(), MOST_WORKERS) if workers is None else workers, say)
+    leave_hashes(subject.images, records)
+    if subject.cut is not None:
+        subject, records = as_cut(subject, records)
     images = subject.images
-    records = scan(images, min(processors(), MOST_WORKERS) if workers is None else workers, say)
     pairs = find_pairs(records)
+    judged = judge_labels(subject, records, workers, say) if labels else Labels([], [])
     findings = [
         *faults(images, records),
         *class_findings(images),
         *duplicate_findings(images, pairs, subject.right),
+        *judged.findings,
         *shortcuts(images, records),
     ]
-    checked = Checked(subject, records, pairs, worst_first(findings))
+    checked = Checked(subject, records, pairs, worst_first(findings), judged)
     write(checked)
     return checked
+
+
+def leave_hashes(images: Collection, records: Records) -> None:
+    """Keep the hashes for whoever looks for near-duplicates next: they are not computed again."""
+    begin = 0
+    for _, part in images.parts:
+        rows = records.rows[begin : begin + len(part)]
+        if part.stable:
+            hash_store.keep(part, {int(i): rows["hash"][i] for i in np.flatnonzero(rows["readable"])})
+        begin += len(part)
+
+
+def as_cut(subject: Subject, records: Records) -> tuple[Subject, Records]:
+    """The same with the images in the splits that `run` would make."""
+    assert subject.cut is not None
+    images = Collection(subject.cut(), subject.images.given)
+    return dataclasses.replace(subject, images=images, cut=None), records.at(subject.images.places_of(images))
+
+
+def judge_labels(subject: Subject, records: Records, workers: int | None, say: Say) -> Labels:
+    """Judge the labels of image files, by a pretrained network as `run` would have it; a note says why it cannot be.
+
+    Of a run only where its network is frozen: of others `report` judges them, by the run's own model.
+    """
+    images, out = subject.images, subject.out
+    if images.path(0) is None:
+        return Labels([], [])
+    if records.reasons:
+        return Labels([], [not_judged("images that cannot be read are among them", "Replace or remove those first.")])
+    run = RunDirectory(out).exists()
+    if run and override(subject.loaded.recipe, subject.overrides).trainable != "head":
+        return Labels([], [not_judged(NOT_FROZEN, f"Judge them by it: ignite-vision report {out}")])
+    options = Options(subject.folder, out if run else out / "labels", workers=workers)  # where there is no run
+    began = time.monotonic()
+    try:
+        suspects, model = judged_before_training(subject.loaded, subject.overrides, options, say)
+    except UserError as error:
+        where = f" ({error.path})" if error.path else ""
+        return Labels([], [not_judged(f"{error.what}{where}", error.next_step)])
+    return Labels(suspects, list(label_findings(images, suspects, model)), time.monotonic() - began)
 
 
 def subject_of(target: str, data: Path | None, out: Path | None, settings: dict[str, str], say: Say) -> Subject:
@@ -118,9 +195,12 @@ def subject_of(target: str, data: Path | None, out: Path | None, settings: dict[
     given, _ = load_data(recipe, folder)
     for note in given.notes:
         say(f"warning: {note}")
-    splits = cut_anew(recipe, given, duplicates_of(recipe, given, say), say)  # as `run` does
+
+    def cut() -> Splits:  # as `run` does, which looks for near-duplicates before
+        return cut_anew(recipe, given, duplicates_of(recipe, given, say), say)
+
     names = frozenset(name for name, _ in given.items())
-    return Subject(target, folder, Collection(splits, names), out or DEFAULT_OUT)
+    return Subject(target, folder, Collection(given, names), out or DEFAULT_OUT, loaded, settings, cut=cut)
 
 
 def load_images(target: str) -> LoadedRecipe:
@@ -134,12 +214,14 @@ def load_images(target: str) -> LoadedRecipe:
 def subject_of_run(directory: RunDirectory, data: Path | None, out: Path | None, say: Say) -> Subject:
     """The images of a run in its own splits, with what its model says of the test images if it is trained."""
     settings = directory.read_settings()
-    recipe = override(load_again(settings["spec"], directory.recipe_copy).recipe, settings["overrides"])
+    loaded = load_again(settings["spec"], directory.recipe_copy)
+    recipe = override(loaded.recipe, settings["overrides"])
     given, folder = found_again(recipe, directory, data, "check", say)
     names = frozenset(name for name, _ in given.items())
     images = Collection(restored_splits(given, directory), names)
     page = "report.html" if out else "check.html"  # beside the run's own report
-    return Subject(str(directory), folder, images, out or directory.path, page, answers(directory))
+    place, overrides = out or directory.path, settings["overrides"]
+    return Subject(str(directory), folder, images, place, loaded, overrides, page, answers(directory))
 
 
 def answers(directory: RunDirectory) -> dict[str, bool]:
@@ -165,14 +247,18 @@ def refuse_place(subject: Subject) -> None:
 
 
 def write(checked: Checked) -> None:
-    """Write duplicates.csv, the page, and last check.json. UserError (exit 2) if the folder cannot be written."""
+    """Write both tables, the page, and last check.json. UserError (exit 2) if the folder cannot be written."""
     out = checked.subject.out
+    found, images = checked.to_dict(), checked.subject.images
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / FILE, as_csv(checked.subject.images, checked.pairs))
-        write_atomically(checked.page, render(checked.to_dict(), checked.subject.images, checked.pairs))
-        text = json.dumps(checked.to_dict(), indent=2, ensure_ascii=True) + "\n"
-        write_atomically(out / RESULT, text)
+        write_atomically(out / FILE, as_csv(images, checked.pairs))
+        if checked.labels.seconds is not None:
+            write_atomically(out / SUSPECTS, table(suspect_rows(checked.labels.suspects)))
+        elif not RunDirectory(out).exists():  # where the report may have written it
+            (out / SUSPECTS).unlink(missing_ok=True)
+        write_atomically(checked.page, render(found, images, checked.pairs, looks(checked.labels.suspects)))
+        write_atomically(out / RESULT, json.dumps(found, indent=2, ensure_ascii=True) + "\n")
     except OSError as error:
         what = f"the findings cannot be written: {error.strerror}"
         raise UserError(what, out, "Choose another place with --out.") from error

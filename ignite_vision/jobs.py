@@ -91,7 +91,7 @@ def refuse_unreadable(prepared: Prepared) -> None:
     if found:
         (path, reason), many = found[0], len(found) > 1
         what = f"{len(found):,} image files cannot be read, the first" if many else "an image file cannot be read"
-        raise UserError(f"{what}: {reason}", path, "Replace or remove it, then run the same command again.")
+        raise UserError(f"{what}: {reason}", path, "Replace or remove it, or use --set on_bad_image=skip.")
 
 
 def say_findings(prepared: Prepared) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from ignite_vision import models
 from ignite_vision.data.balance import class_weights
-from ignite_vision.data.preprocessing import Canvas, Preprocessing
+from ignite_vision.data.preprocessing import SCALED, WHOLE, Canvas, Preprocessing, Size, pair, plain
 from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError
 from ignite_vision.identity import digest
@@ -123,7 +123,7 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
     precision = settle_arithmetic(recipe, options, directory, device)
     splits = split(recipe, given, directory, say)
     weights_of_classes = class_weights(recipe.class_weights, splits.train.targets, splits.classes)
-    preprocessing = preprocessing_of(recipe, splits)
+    preprocessing = dataclasses.replace(preprocessing_of(recipe, splits), reader=reader_of(directory, splits))
     model = network_of(recipe, len(splits.classes), device, preprocessing.crop)
     return Prepared(
         loaded=loaded,
@@ -171,6 +171,15 @@ def settle_arithmetic(recipe: Recipe, options: Options, directory: RunDirectory,
     return precision
 
 
+def reader_of(directory: RunDirectory, splits: Splits) -> int:
+    """How files become pixels: as when the run began, whatever the version; process 0 knows."""
+
+    def recorded() -> int | None:
+        return directory.read_settings()["preprocessing"].get("reader", WHOLE) if directory.exists() else None
+
+    return distributed.from_first(recorded) or (SCALED if splits.train.scales else WHOLE)
+
+
 def network_of(recipe: Recipe, num_classes: int, device: torch.device, image_size: int) -> nn.Module:
     """Build the network with the recipe's seed. UserError for what could not be published, or not be trained so.
 
@@ -191,7 +200,7 @@ def network_of(recipe: Recipe, num_classes: int, device: torch.device, image_siz
 
 def canvas_of(recipe: Recipe, preprocessing: Preprocessing) -> Canvas:
     """Without augmentation only the centre crop is ever seen; a random crop needs what lies around it."""
-    return Canvas(preprocessing, preprocessing.resize if recipe.augment else preprocessing.crop)
+    return Canvas(preprocessing, plain(preprocessing.box if recipe.augment else preprocessing.size))
 
 
 def reading_for(device: torch.device, workers: int | None, threads: bool, say: Say) -> Reading:
@@ -272,7 +281,8 @@ def pick_device(name: str, say: Say) -> torch.device:
 def preprocessing_of(recipe: Recipe, splits: Splits) -> Preprocessing:
     """Choose what the model sees: the recipe's preprocessing, else the weights', else the data's own size.
 
-    Whatever it is, it has the channels and at least the size that the model demands, and `image_size` if set.
+    Whatever it is, it has the channels and at least the size that the model demands, and `image_size` and `fit` if set.
+    UserError for an image_size that the model is not built for.
     """
     demands = models.input_of(recipe.model, recipe.weights)
     chosen = recipe.preprocessing
@@ -282,10 +292,22 @@ def preprocessing_of(recipe: Recipe, splits: Splits) -> Preprocessing:
         chosen = from_data(splits)
     if demands.channels is not None and demands.channels != chosen.channels:
         chosen = with_channels(chosen, demands.channels)
-    size = demands.size or max(recipe.image_size or chosen.crop, demands.minimum)
-    if demands.resizable and recipe.image_size:
-        size = recipe.image_size
-    return with_size(chosen, size)
+    if recipe.fit is not None:
+        chosen = with_fit(chosen, recipe.fit)
+    return with_size(chosen, size_of(recipe, chosen, demands))
+
+
+def size_of(recipe: Recipe, chosen: Preprocessing, demands: models.InputSpec) -> Size:
+    """(height, width) that the model sees. UserError for an image_size that it is not built for."""
+    height, width = pair(recipe.image_size or plain(chosen.size))
+    if demands.size is None:
+        return max(height, demands.minimum), max(width, demands.minimum)
+    if demands.resizable and recipe.image_size and height == width:
+        return height, width
+    if recipe.image_size and height != width:
+        what = f"{recipe.model} is built for square images, and image_size is {height}x{width}"
+        raise UserError(what, next_step=f"Use one number, or leave it out: {demands.size}.")
+    return demands.size, demands.size
 
 
 def from_data(splits: Splits) -> Preprocessing:
@@ -315,9 +337,16 @@ def with_channels(preprocessing: Preprocessing, channels: int) -> Preprocessing:
     )
 
 
-def with_size(preprocessing: Preprocessing, size: int) -> Preprocessing:
-    """The same at another crop, with as much cut away around it in proportion."""
-    if size == preprocessing.crop:
+def with_size(preprocessing: Preprocessing, size: Size) -> Preprocessing:
+    """The same for images of (height, width), with as much cut away around it in proportion."""
+    if size == preprocessing.size:
         return preprocessing
-    resize = round(size * preprocessing.resize / preprocessing.crop)
-    return dataclasses.replace(preprocessing, crop=size, resize=resize)
+    crop = min(size)
+    resize = round(crop * preprocessing.resize / preprocessing.crop)
+    return dataclasses.replace(preprocessing, crop=crop, resize=resize, shape=size)
+
+
+def with_fit(preprocessing: Preprocessing, fit: str) -> Preprocessing:
+    """The same with another fit: all of an image is seen by pad and squash, so nothing is cut away around it."""
+    resize = preprocessing.resize if fit == "crop" else preprocessing.crop
+    return dataclasses.replace(preprocessing, fit=fit, resize=resize)

@@ -59,7 +59,7 @@ class Published:
             "architecture": models.architecture(self.model),
             "num_classes": len(imagenet.classes()),
             "classes": list(imagenet.classes()),
-            "preprocessing": (with_size(seen, size) if size else seen).to_dict(),
+            "preprocessing": (with_size(seen, (size, size)) if size else seen).to_dict(),
             "precision": "fp32",
             "temperature": 1.0,
         }

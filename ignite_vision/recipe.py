@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import math
-import operator
-import re
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
@@ -14,23 +10,37 @@ from typing import Any
 import torch
 from torch import nn
 
-from ignite_vision.data.preprocessing import Preprocessing
+from ignite_vision.data.preprocessing import FITS, Preprocessing
 from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError, did_you_mean
+from ignite_vision.recipe_values import (
+    class_names,
+    fold_numbers,
+    listed,
+    merge_table,
+    number,
+    one_of,
+    operations,
+    optimizer_class,
+    refuse_class,
+    refuse_unusable,
+    sides,
+    sides_in,
+    weights_of_classes,
+    whole,
+)
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 CACHES = ("auto", "features", "resident", "pixels", "none")
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "loss")
 SCHEDULES = ("cosine",)
 BALANCED = ("balanced",)
+ON_BAD_IMAGE = ("fail", "skip")
 HEADS = ("optimizer", "logistic", "auto")
+CHOICES = {"precision": PRECISIONS, "cache": CACHES, "score": SCORES, "head": HEADS, "on_bad_image": ON_BAD_IMAGE}
 OF_THE_OPTIMIZER = ("optimizer", "lr", "schedule", "accumulate")
 OF_BATCHES = ("augment", "loss", "class_weights", "sampler")
 NOT_LOGISTIC = ("views", *OF_BATCHES, *OF_THE_OPTIMIZER)
-UNUSABLE = {  # optimizers of torch.optim that a training step here cannot serve, and why
-    "LBFGS": "it calls a closure to compute the loss several times in a step, and a step here computes it once",
-    "SparseAdam": "it needs sparse gradients, and those of image models are dense",
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +57,8 @@ class Recipe:
     """Names of the classes to train on, whose order is the data's; None: all."""
     exclude: tuple[str, ...] | None = None
     """Names of classes to leave out."""
+    merge: dict[str, tuple[str, ...]] | None = None
+    """Name of a new class -> those that it is made of; `classes`, `exclude` and `class_weights` then name the new."""
     val_fraction: float = 0.1
     """Fraction of train that becomes validation where the data set has none."""
     test_fraction: float = 0.125
@@ -62,6 +74,10 @@ class Recipe:
     fold: str | None = None
     """"2/5": the test is the second of five folds, which `split_seed` cuts; None: `test_fraction` of the images."""
 
+    on_bad_image: str = "fail"
+    """What becomes of an image that cannot be read: the run fails and names it, or ("skip") it is left out before
+    anything is cut, named and recorded in splits.csv. For that, every image is decoded once when the run begins."""
+
     model: str | Callable[[int], nn.Module]
     """A torchvision classifier, `timm:NAME`, one of our small networks, several joined by a plus, or a function
     num_classes -> nn.Module."""
@@ -75,8 +91,11 @@ class Recipe:
     possible, else by the optimizer."""
     preprocessing: Preprocessing | None = None
     """None: that of the weights, else the data's size, mapped to [-1, 1]."""
-    image_size: int | None = None
-    """Pixels per side that the model sees; None: what the preprocessing says."""
+    image_size: int | tuple[int, int] | None = None
+    """Pixels per side that the model sees, or (height, width); None: what the preprocessing says."""
+    fit: str | None = None
+    """How an image of another shape is made to fit: crop (the centre), pad (all of it, with bars of grey) or squash
+    (all of it, stretched); None: what the preprocessing says, which is crop unless it says otherwise."""
 
     augment: tuple[Callable[..., Any], ...] = ()
     """Random operations (see ignite_vision.augment), in order, on training batches only."""
@@ -121,15 +140,17 @@ class Recipe:
     """Attach handlers to the Run: def handlers(run): @run.trainer.on(Events.EPOCH_COMPLETED) ..."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "patience", "image_size", "views"):
-            self._set(name, _whole(name, getattr(self, name), least=1, optional=_is_optional(name)))
+        self._set("image_size", sides("image_size", self.image_size))
+        for name in ("epochs", "batch_size", "accumulate", "patience", "views"):
+            self._set(name, whole(name, getattr(self, name), least=1, optional=_is_optional(name)))
         for name in ("seed", "split_seed"):
-            self._set(name, _whole(name, getattr(self, name)))
+            self._set(name, whole(name, getattr(self, name)))
         for name in ("lr", "val_fraction", "test_fraction"):
-            self._set(name, _number(name, getattr(self, name)))
+            self._set(name, number(name, getattr(self, name)))
         for name in ("classes", "exclude"):
-            self._set(name, _class_names(name, getattr(self, name)))
-        self._set("augment", _operations(self.augment))
+            self._set(name, class_names(name, getattr(self, name)))
+        self._set("merge", merge_table(self.merge))
+        self._set("augment", operations(self.augment))
         if isinstance(self.weights, PurePath):
             self._set("weights", str(self.weights))
         self._refuse_numbers()
@@ -163,10 +184,12 @@ class Recipe:
             value = getattr(self, name)
             if not (isinstance(value, str) or (value is None and _is_optional(name))):
                 raise UserError(f"{name} must be a name, not {value!r}")
-        for name, choices in (("precision", PRECISIONS), ("cache", CACHES), ("score", SCORES), ("head", HEADS)):
-            _one_of(name, getattr(self, name), choices)
+        for name, choices in CHOICES.items():
+            one_of(name, getattr(self, name), choices)
+        if self.fit is not None:
+            one_of("fit", self.fit, FITS)
         if isinstance(self.schedule, str):
-            _one_of("schedule", self.schedule, SCHEDULES)
+            one_of("schedule", self.schedule, SCHEDULES)
         if isinstance(self.optimizer, str):
             optimizer_class(self.optimizer)
         elif isinstance(self.optimizer, type):
@@ -187,17 +210,17 @@ class Recipe:
                 raise UserError(f"{name} must be {words}, not {type(value).__name__}")
         if isinstance(self.model, nn.Module):  # it is callable, but with images
             raise UserError("model is a network", next_step="Give a function num_classes -> nn.Module that makes it.")
-        _refuse_class("loss", self.loss)
+        refuse_class("loss", self.loss)
 
     def _refuse_weights(self) -> None:
         """UserError for class weights that are none, or that nothing would heed."""
         wanted = self.class_weights
         if isinstance(wanted, str):
-            _one_of("class_weights", wanted, BALANCED)
+            one_of("class_weights", wanted, BALANCED)
         elif wanted is not None:
-            self._set("class_weights", _weights(wanted))
+            self._set("class_weights", weights_of_classes(wanted))
         if self.sampler is not None:
-            _one_of("sampler", self.sampler, BALANCED)
+            one_of("sampler", self.sampler, BALANCED)
         if wanted is not None and is_changed(self, "loss"):
             hint = "Leave class_weights out, and give the loss its weights itself."
             raise UserError("class_weights are those of cross entropy, and the recipe has its own loss", next_step=hint)
@@ -220,15 +243,6 @@ class Recipe:
                 raise UserError(what, next_step=f"Leave {name} out, or use head='optimizer' or head='auto'.")
 
 
-def fold_numbers(fold: Any) -> tuple[int, int]:
-    """Numbers k, n of the fold "k/n". UserError for what is no fold."""
-    found = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", fold) if isinstance(fold, str) else None
-    number, count = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not 1 <= number <= count or count < 2:
-        raise UserError(f"fold is {fold!r}", next_step="For example fold=2/5: the second of five.")
-    return number, count
-
-
 def is_changed(recipe: Recipe, name: str) -> bool:
     """Whether a field has another value than its default."""
     return bool(getattr(recipe, name) != Recipe.__dataclass_fields__[name].default)
@@ -237,102 +251,6 @@ def is_changed(recipe: Recipe, name: str) -> bool:
 def _is_optional(name: str) -> bool:
     """Whether a field may be None: then it is None by default."""
     return Recipe.__dataclass_fields__[name].default is None
-
-
-def _whole(name: str, value: Any, least: int | None = None, optional: bool = False) -> int | None:
-    """Any integer (numpy's, too) as an int."""
-    if value is None and optional:
-        return None
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or (least is not None and number < least):
-        words = "a whole number" if least is None else f"a whole number of at least {least}"
-        raise UserError(f"{name} must be {words}, not {value!r}")
-    return number
-
-
-def _number(name: str, value: Any) -> float:
-    """Any number (numpy's or a tensor of one, too) as a finite float."""
-    try:
-        number = math.nan if isinstance(value, bool | str) else float(value)
-    except (TypeError, ValueError, RuntimeError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise UserError(f"{name} must be a finite number, not {value!r}")
-    return number
-
-
-def _class_names(name: str, value: Any) -> tuple[str, ...] | None:
-    """Each name once, sorted: recipes that name the same classes are the same. Some data sets number them."""
-    if value is None:
-        return None
-    if not isinstance(value, list | tuple | set | frozenset):
-        raise UserError(f"{name} must be a tuple of names, not {value!r}", next_step=f'Write {name}=("cat", "dog").')
-    if not value:
-        raise UserError(f"{name} is empty", next_step=f"Name some, or leave {name} out.")
-    return tuple(sorted({str(item) for item in value}))
-
-
-def _weights(value: Any) -> dict[str, float]:
-    """Class -> weight, finite and above 0. Some data sets number their classes."""
-    if not isinstance(value, dict) or not value:
-        hint = 'Write class_weights="balanced", or {"cat": 2.0}.'
-        raise UserError(f"class_weights must be a dict from class to weight, not {value!r}", next_step=hint)
-    weights = {str(name): _number(f"the weight of '{name}'", weight) for name, weight in value.items()}
-    for name, weight in weights.items():
-        if weight <= 0:
-            hint = f'Use exclude=("{name}",) to leave a class out.'
-            raise UserError(f"the weight of '{name}' must be above 0, not {weight:g}", next_step=hint)
-    return weights
-
-
-def _operations(value: Any) -> tuple[Callable[..., Any], ...]:
-    """Augmentation as a tuple, checked to hold what can be called with images."""
-    if not isinstance(value, list | tuple):
-        raise UserError("augment must be a tuple of operations", next_step="Write augment=(operation,).")
-    for operation in value:
-        _refuse_class("augment", operation)
-        if not callable(operation):
-            raise UserError(f"augment holds {operation!r}, which cannot be called")
-    return tuple(value)
-
-
-def _refuse_class(name: str, value: Any) -> None:
-    """A class can be called, but makes an instance of itself: parentheses are missing."""
-    if isinstance(value, type):
-        hint = f"Write {value.__name__}(), with parentheses."
-        raise UserError(f"{name} has the class {value.__name__} where it needs an instance", next_step=hint)
-
-
-def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        near = did_you_mean(str(value), choices)
-        raise UserError(f"no {name} '{value}'", next_step=f"{near} Choose one of {', '.join(choices)}.".lstrip())
-
-
-def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
-    """Return the class in torch.optim, whatever the case of its name. UserError with the nearest name."""
-    classes = {
-        key.lower(): value
-        for key, value in vars(torch.optim).items()
-        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and key != "Optimizer"
-    }
-    if name.lower() not in classes:
-        usable = [key for key, value in classes.items() if value.__name__ not in UNUSABLE]
-        hint = did_you_mean(name.lower(), usable) or "Names are those of torch.optim: adam, adamw, sgd."
-        raise UserError(f"no optimizer '{name}'", next_step=hint)
-    refuse_unusable(classes[name.lower()])
-    return classes[name.lower()]
-
-
-def refuse_unusable(optimizer: type) -> None:
-    """UserError with the reason for an optimizer class (or a class made from it) that cannot train here."""
-    for base in optimizer.__mro__:
-        if base.__name__ in UNUSABLE and base.__module__.startswith("torch.optim."):
-            what = f"{base.__name__} cannot be used: {UNUSABLE[base.__name__]}"
-            raise UserError(what, next_step="Use adam, adamw or sgd.")
 
 
 def override(recipe: Recipe, settings: dict[str, str]) -> Recipe:
@@ -352,22 +270,13 @@ def override(recipe: Recipe, settings: dict[str, str]) -> Recipe:
     return dataclasses.replace(recipe, **changes)
 
 
-def listed(name: str, text: str) -> tuple[str, ...]:
-    """Names between commas, as a line of CSV has them: quotes keep the commas of one. UserError for what is no line."""
-    try:
-        rows = list(csv.reader([text], skipinitialspace=True, strict=True))
-    except csv.Error:
-        rows = []
-    if len(rows) != 1:
-        raise UserError(f"{name} is no list of names: {text!r}", next_step=f"For example --{name} cat,dog.")
-    return tuple(part.strip() for part in rows[0])
-
-
 def _parse(name: str, annotation: str, text: str) -> Any:
     """Read `text` as the type of a field, given as its annotation's source."""
     kinds = [kind.strip() for kind in annotation.split("|")]
     if "None" in kinds and text.lower() == "none":
         return None
+    if "tuple[int, int]" in kinds:
+        return sides_in(name, text)
     for kind, read, words, example in (("int", int, "a whole number", "3"), ("float", float, "a number", "0.01")):
         if kind in kinds:
             try:

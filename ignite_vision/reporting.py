@@ -18,7 +18,8 @@ from ignite_vision.data.containers import Container
 from ignite_vision.data.splits import NAMES, Splits
 from ignite_vision.errors import DAMAGED, NOT_SAVED, UserError
 from ignite_vision.evaluating import changed_data, classifier_of
-from ignite_vision.evaluation.label_errors import Suspect, listed, out_of_fold, suspect_rows, unsharpened
+from ignite_vision.evaluation.frozen import is_too_much, suspects_by
+from ignite_vision.evaluation.label_errors import Suspect, listed, suspect_rows, unsharpened
 from ignite_vision.evaluation.predictions import Predictions
 from ignite_vision.evaluation.tables import as_csv
 from ignite_vision.inference.answers import on_canvas
@@ -37,9 +38,8 @@ from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system.files import data_home, read_lines, write_atomically
 from ignite_vision.training.history import read_history
 
-# images x features x classes of a logistic regression: some twenty seconds on a core for its five folds
-MOST_WORK = 3e8
 AT_ONCE = 16  # images of a heat map's forward pass
+NAMED = 5  # images that are named of those that were skipped
 DIGITS = 32  # bits of a seed that scikit-learn takes
 
 
@@ -160,14 +160,10 @@ def caught(network: nn.Module) -> Iterator[list[torch.Tensor]]:
 
 def doubts(subject: Subject, predictions: Predictions, say: Say) -> tuple[list[Suspect], str]:
     """Images whose label may be wrong, and a sentence that says which were judged, and by what."""
-    found = features_of_all(subject)
-    classes, ids = predictions.classes, [(s, i) for s in NAMES for i in range(len(subject.splits[s]))]
-    if found is not None:
-        features, targets = found
-        probabilities = out_of_fold(features, targets, subject.recipe.split_seed)
-        names = [(subject.splits[s].sample_id(i), s, i) for s, i in ids]
-        how = f"All {len(targets):,} images were judged, each by a model that was fitted to the others."
-        return listed(probabilities, targets, names, classes), how
+    features, classes = cached_features(subject), predictions.classes
+    if features is not None:
+        n = sum(len(images) for _, images in subject.splits.items())
+        return suspects_by(features), f"All {n:,} images were judged, each by a model that was fitted to the others."
     both = {"val": subject.classifier.evaluate(subject.splits.val, subject.options.workers, say), "test": predictions}
     names = [(sample, s, i) for s, some in both.items() for i, sample in enumerate(some.ids)]
     targets = torch.cat([some.targets for some in both.values()])
@@ -176,21 +172,17 @@ def doubts(subject: Subject, predictions: Predictions, say: Say) -> tuple[list[S
     return listed(probabilities, targets, names, classes), how
 
 
-def features_of_all(subject: Subject) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """(N,D) features and (N,) targets of train, val and test, where a frozen network's lie in the cache; else None."""
+def cached_features(subject: Subject) -> Features | None:
+    """Features of all images where a frozen network's lie in the cache, and are not too many; else None."""
     if subject.recipe.trainable != "head":
         return None
     try:
         prepared = prepare(subject.loaded, subject.settings["overrides"], subject.options, lambda _line: None)
         features = Features(prepared)
-        if not all(features.is_computed(split) for split in NAMES):
-            return None
-        rows = [features.source(split)[0, np.arange(len(prepared.splits[split]))] for split in NAMES]
+        there = all(features.is_computed(split) for split in NAMES)
+        return features if there and not is_too_much(prepared) else None
     except UserError:  # the pretrained weights are gone, say: the model itself judges then
         return None
-    whole = torch.cat([part.flatten(1).float().cpu() for part in rows])
-    targets = torch.cat([prepared.splits[split].targets for split in NAMES])
-    return (whole, targets) if whole.numel() * len(prepared.splits.classes) <= MOST_WORK else None
 
 
 def heat_of(classifier: Classifier, images: Container) -> Heat | None:
@@ -198,6 +190,8 @@ def heat_of(classifier: Classifier, images: Container) -> Heat | None:
     layer = heat_layer(classifier)
     if layer is None:
         return None
+
+    images = images.at_scale(classifier.canvas.least)
 
     def heat(places: Sequence[int], classes: Sequence[int]) -> list[torch.Tensor | None]:
         found: list[torch.Tensor | None] = []
@@ -227,11 +221,21 @@ def facts(subject: Subject) -> list[tuple[str, str]]:
     smallest, largest = int(counts.argmin()), int(counts.argmax())
     return [
         ("Images", ", ".join(f"{len(images):,} {name}" for name, images in splits.items())),
+        *skipped(splits),
         ("Classes", f"{len(splits.classes):,}"),
         ("Smallest class", f"{splits.classes[smallest]}, {counts[smallest]:,} training images"),
         ("Largest class", f"{splits.classes[largest]}, {counts[largest]:,} training images"),
         ("Fingerprint", str(subject.settings["data"]["fingerprint"])),
     ]
+
+
+def skipped(splits: Splits) -> list[tuple[str, str]]:
+    """Which images were left out since they could not be read, if any were."""
+    if not splits.skipped:
+        return []
+    named = ", ".join(one.sample for one in splits.skipped[:NAMED])
+    more = ", … (splits.csv has all)" if len(splits.skipped) > NAMED else ""
+    return [("Skipped", f"{len(splits.skipped):,} that cannot be read: {named}{more}")]
 
 
 def command(subject: Subject) -> str:
@@ -249,14 +253,22 @@ def command(subject: Subject) -> str:
 def environment(subject: Subject) -> list[tuple[str, str]]:
     """Where and how fast it was trained, and with what."""
     record = subject.settings["environment"]
-    rates = [row["images_per_second"] for row in read_lines(subject.directory.timings) if "images_per_second" in row]
-    seconds = sum(row.get("seconds", 0) for row in read_lines(subject.directory.timings))
-    found = [("Run", str(subject.directory.path.resolve()))]
-    if rates:
-        found.append(("Speed", f"{np.median(rates):,.0f} images per second in training, {seconds:,.0f} s in all"))
+    found = [("Run", str(subject.directory.path.resolve())), *speed(subject.directory.timings)]
     found += [("Processor", str(record["processor"]))] if "processor" in record else []
     found.append(("Precision", str(record["precision"])))
     return [*found, ("Versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items()))]
+
+
+def speed(timings: Path) -> list[tuple[str, str]]:
+    """How fast it was trained, by timings.jsonl; nothing where that is missing or not as it was written."""
+    try:
+        rows = read_lines(timings)
+        rates = [float(row["images_per_second"]) for row in rows if "images_per_second" in row]
+        seconds = sum(float(row.get("seconds", 0)) for row in rows)
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return []
+    text = f"{np.median(rates):,.0f} images per second in training, {seconds:,.0f} s in all" if rates else ""
+    return [("Speed", text)] if text else []
 
 
 def read_recipe(subject: Subject) -> str:
@@ -272,4 +284,11 @@ def read_check(directory: RunDirectory) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     plain = isinstance(found, dict) and isinstance(found.get("findings"), list)
-    return found if plain and all(isinstance(f, dict) for f in found["findings"]) else None
+    return found if plain and all(map(is_finding, found["findings"])) else None
+
+
+def is_finding(found: Any) -> bool:
+    """Whether this is a finding as `check` writes it, as far as the report shows it."""
+    if not isinstance(found, dict) or not isinstance(found.get("images", []), list):
+        return False
+    return all(isinstance(found.get(name, ""), str) for name in ("kind", "level", "message", "next_step"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import torch
 
 from ignite_vision import datasets
 from ignite_vision.data import duplicates
-from ignite_vision.data.chosen import chosen
+from ignite_vision.data.chosen import chosen, merged
 from ignite_vision.data.groups import by_path, refuse_crossing
 from ignite_vision.data.manifest import FORMATS, is_manifest, read_manifest
+from ignite_vision.data.skipping import unreadable_in, warnings_of, without
 from ignite_vision.data.splits import NAMES, Splits, content_hash, cut, fingerprint, sample_digests
-from ignite_vision.data.splits_csv import apply_csv
+from ignite_vision.data.splits_csv import SKIPPED, apply_csv, read_csv
 from ignite_vision.errors import UserError
-from ignite_vision.recipe import Recipe, fold_numbers
+from ignite_vision.recipe import Recipe
 from ignite_vision.recipe_files import LoadedRecipe
+from ignite_vision.recipe_values import fold_numbers
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
 from ignite_vision.system.files import data_home
@@ -71,12 +74,18 @@ def data_set_name(recipe: Recipe) -> str:
 
 def load_data(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
     """(splits before they are cut, the data's name), of the recipe's classes."""
-    given, name = load_all(recipe, folder)
-    return chosen(given, recipe.classes, recipe.exclude), name
+    given, name = read_data(recipe, folder)
+    return chosen(merged(given, recipe.merge), recipe.classes, recipe.exclude), name
 
 
 def load_all(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
-    """The same of all classes. A folder of plain class folders serves any built-in recipe."""
+    """The same of all classes, merged as far as they are there: other images need not have all of them."""
+    given, name = read_data(recipe, folder)
+    return merged(given, recipe.merge, strict=False), name
+
+
+def read_data(recipe: Recipe, folder: Path) -> tuple[Splits, str]:
+    """The same as the data has it. A folder of plain class folders serves any built-in recipe."""
     ours = getattr(getattr(recipe.data, "func", recipe.data), "__module__", "") == datasets.__name__
     official = folder.name == CALTECH_FOLDER  # class folders, too, but "027.calculator" is the class "calculator"
     if ours and is_manifest(folder):
@@ -133,6 +142,8 @@ def split(recipe: Recipe, given: Splits, directory: RunDirectory, say: Callable[
 
     Of several processes all must call this. Those that do not see the run's directory, on another machine, cut again.
     """
+    if recipe.on_bad_image == "skip":
+        given = without_unreadable(given, directory, say)
     cutting = any(distributed.gather(not directory.exists()))
     alike = distributed.from_first(lambda: duplicates_of(recipe, given, say)) if cutting else None
     if directory.exists():
@@ -150,11 +161,31 @@ def split(recipe: Recipe, given: Splits, directory: RunDirectory, say: Callable[
     return splits
 
 
+def without_unreadable(given: Splits, directory: RunDirectory, say: Callable[[str], None]) -> Splits:
+    """The same without images that cannot be read: of a run that exists those of splits.csv, else found now, and said.
+
+    Processes share the work, and leave out what any of them cannot read. All must call this.
+    """
+    known = distributed.from_first(lambda: recorded_as_skipped(directory) if directory.exists() else None)
+    if known is not None:
+        return without(given, known)
+    shares = distributed.gather(unreadable_in(given, distributed.rank(), distributed.count()))
+    reasons = {key: reason for share in shares for key, reason in share.items()}
+    for line in warnings_of(given, reasons):
+        say(line)
+    return without(given, reasons)
+
+
+def recorded_as_skipped(directory: RunDirectory) -> list[tuple[str, str]]:
+    """(id, class) of images that a run skipped when it began."""
+    return [(sample, label) for sample, label, split, _ in read_csv(directory.splits) if split == SKIPPED]
+
+
 def refuse_other_classes(recipe: Recipe, directory: RunDirectory) -> None:
     """UserError if a run began with other chosen classes: its images would seem to be gone, or new."""
     before = directory.read_settings()["recipe"]
-    for name, now in (("classes", recipe.classes), ("exclude", recipe.exclude)):
-        old, new = before.get(name), None if now is None else list(now)
+    for name in ("classes", "exclude", "merge"):
+        old, new = before.get(name), json.loads(json.dumps(getattr(recipe, name)))
         if old != new:
             what = f"this run began with another recipe: {name}: {old!r} -> {new!r}"
             raise UserError(what, directory.path, "Undo that, or choose another --out.")
@@ -194,7 +225,7 @@ def duplicates_of(recipe: Recipe, given: Splits, say: Callable[[str], None]) -> 
     if len(given.train) > duplicates.MOST:
         say(f"note: near-duplicates may be on two sides: not looked for among more than {duplicates.MOST:,} images")
         return None
-    return duplicates.clusters(given.train)
+    return duplicates.clusters(given.train, say)
 
 
 def restored_splits(given: Splits, directory: RunDirectory) -> Splits:

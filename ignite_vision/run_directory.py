@@ -21,7 +21,7 @@ FORMAT_VERSION = 2  # of run.json; 1 identified recipes by all their fields, and
 BEGINNINGS = {".lock", "recipe.py", ".splits.csv.tmp", "splits.csv", ".run.json.tmp"}  # until run.json is there
 
 # What a damaged JSON file raises when it is read and looked at.
-DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 # What the files must hold for the rest of the package to read them; they hold more.
 NUMBER = (int, float)
 SETTINGS = {
@@ -32,10 +32,67 @@ SETTINGS = {
     "environment": {"versions": dict, "precision": str},
 }
 RESULTS = {
-    **{"split": str, "n": int, "loss": NUMBER, "accuracy": NUMBER, "balanced_accuracy": NUMBER},
+    **{"split": str, "n": int, "loss": NUMBER, "accuracy": NUMBER, "balanced_accuracy": NUMBER, "macro_f1": NUMBER},
     "per_class": dict,
 }
-CLASS_RESULTS = {"n": int, "accuracy": NUMBER}
+CLASS_RESULTS = {"n": int, "accuracy": NUMBER, "precision": NUMBER, "f1": NUMBER}
+LARGEST = 1e15  # of any number in it
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in NUMBER and -LARGEST < value < LARGEST
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 < value < LARGEST
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in NUMBER and 0 <= value <= 1
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_share, value))
+
+
+def _is_row_of_coverage(value: Any) -> bool:
+    if not isinstance(value, dict) or not COVERAGE.keys() <= value.keys():
+        return False
+    return _is_number(value.get("n")) and not _other_value(value, COVERAGE)
+
+
+def _are_rows_of_coverage(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_row_of_coverage, value))
+
+
+Kind = Callable[[Any], bool]
+# What the numbers must be where they are there, and known: earlier versions wrote fewer of them.
+COVERAGE: dict[str, Kind] = {"threshold": _is_share, "accuracy": _is_share, "interval": _is_interval}
+OF_CLASS: dict[str, Kind] = {
+    **{"n": _is_number, "interval": _is_interval},
+    **dict.fromkeys(("accuracy", "precision", "f1"), _is_share),
+}
+ERROR = {"ece": _is_share}
+KINDS: dict[str, Any] = {
+    **{"n": _is_count, "loss": _is_number, "coverage": _are_rows_of_coverage},
+    **dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), _is_share),
+    "intervals": dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), _is_interval),
+    "baseline": {"class": lambda value: isinstance(value, str), "accuracy": _is_share, "chance": _is_share},
+    "calibration": {
+        **{"temperature": _is_number, "n": _is_number, "before": ERROR, "after": ERROR},
+        "ece_if_perfect": {"mean": _is_share, "p95": _is_share},
+    },
+    "twins": {"in_train": _is_number, "accuracy_without": _is_share},
+}
+# Of these, fields that are there if the whole is; their values may be unknown.
+WHOLE: dict[str, Any] = {
+    "baseline": {"class": str, "accuracy": NUMBER, "chance": NUMBER},
+    "calibration": {
+        **{"temperature": NUMBER, "n": NUMBER, "before": {"ece": object}, "after": {"ece": object}},
+        "ece_if_perfect": {"mean": object, "p95": object},
+    },
+    "twins": {"in_train": NUMBER, "accuracy_without": object},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,9 +234,7 @@ class RunDirectory:
         try:
             numbers = dict(json.loads(self.metrics.read_text(encoding="utf-8")))
             numbers["loss"] = math.nan if numbers["loss"] is None else numbers["loss"]
-            _refuse_other_shape(numbers, RESULTS)
-            for row in numbers["per_class"].values():
-                _refuse_other_shape(row, CLASS_RESULTS if row["n"] else {})
+            _refuse_other_results(numbers)
             return numbers
         except FileNotFoundError:
             return None
@@ -278,6 +333,33 @@ def _refuse_other_shape(values: Any, shape: dict[str, Any]) -> None:
             _refuse_other_shape(values[name], wanted)
         elif not isinstance(values[name], wanted):
             raise TypeError(f"its {name} is {str(values[name])[:40]!r}")
+
+
+def _refuse_other_results(numbers: dict[str, Any]) -> None:
+    """The same of metrics.json: what the report and a comparison draw must be what it says that it is."""
+    _refuse_other_shape(numbers, RESULTS)
+    other = _other_value({**numbers, "loss": None if math.isnan(numbers["loss"]) else numbers["loss"]}, KINDS)
+    for row in numbers["per_class"].values():
+        _refuse_other_shape(row, CLASS_RESULTS if row["n"] else {})
+        other = other or _other_value(row, OF_CLASS)
+    if other:
+        raise TypeError(f"its {other[0]} is {str(other[1])[:40]!r}")
+    _refuse_other_shape(numbers, {name: shape for name, shape in WHOLE.items() if numbers.get(name) is not None})
+
+
+def _other_value(values: dict[str, Any], kinds: dict[str, Any]) -> tuple[str, Any] | None:
+    """The first field that is there and known, and is of another kind, with its value; None without."""
+    for name, kind in kinds.items():
+        value = values.get(name)
+        if value is None:
+            continue
+        if callable(kind):
+            other = None if kind(value) else (name, value)
+        else:
+            other = _other_value(value, kind) if isinstance(value, dict) else (name, value)
+        if other:
+            return other
+    return None
 
 
 def _reason(error: Exception) -> str:

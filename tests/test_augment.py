@@ -37,6 +37,13 @@ def test_what_comes_out_is_uint8_and_a_function_of_image_and_numbers(operation):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
+def test_what_the_model_sees_need_not_be_square(operation):
+    images, u = batch(side=12), torch.rand(4, operation.draws)
+    out, _ = augment(images, TARGETS, u, (operation,), (6, 9))
+    assert out.shape == (4, 3, 6, 9)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
 def test_no_operation_looks_at_values(operation):
     """On the meta device there are none: looking at one would wait for a real device."""
     out = operation(batch().to("meta"), torch.rand(4, operation.draws).to("meta"), 8)

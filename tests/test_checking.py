@@ -5,8 +5,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from ignite_vision import datasets
 from ignite_vision.checking import answers, check, load_images
+from ignite_vision.data import containers
+from ignite_vision.data.duplicates import hashes
+from ignite_vision.data.images import read_image
 from ignite_vision.errors import UserError
 from ignite_vision.run_directory import RunDirectory
 from tests.helpers.pictures import write_pictures
@@ -20,9 +25,9 @@ def photos(tmp_path):
     return folder
 
 
-def checked(target, out, data=None, settings=None):
+def checked(target, out, data=None, settings=None, labels=False):
     lines = []
-    return check(str(target), data, out, settings or {}, 0, lines.append), lines
+    return check(str(target), data, out, settings or {}, 0, lines.append, labels), lines
 
 
 def test_a_folder_is_checked_and_the_findings_are_written(photos, tmp_path):
@@ -46,6 +51,16 @@ def test_the_same_command_writes_the_same_bytes(photos, tmp_path):
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes()
     checked(photos, tmp_path / "one")  # into the same folder again
+
+
+def test_every_image_is_decoded_once_and_run_finds_the_hashes(photos, tmp_path, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(containers, "read_image", lambda path: decoded.append(path) or read_image(path))
+    monkeypatch.setattr("ignite_vision.checking.render", lambda *_: "")  # which shows some
+    checked(photos, tmp_path / "out")
+    assert len(decoded) == len(set(decoded)) == 31
+    hashes(datasets.image_folder(photos).train, print)
+    assert len(decoded) == 31
 
 
 def test_a_recipes_data_is_checked(tmp_path):
@@ -101,6 +116,73 @@ def test_what_run_refuses_is_refused_with_the_same_words(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no class folders"):
         checked(tmp_path / "empty", tmp_path / "out")
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """No weights are here, and none can be fetched."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+    def refuse(*_arguments, **_options):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+
+
+def test_without_weights_a_note_says_that_labels_were_not_judged(photos, tmp_path, offline):
+    (photos / "b" / "same.jpg").unlink()
+    found, _ = checked(photos, tmp_path / "out", labels=True)
+    (note,) = found.findings
+    assert (note.kind, note.level) == ("labels_not_judged", "note")
+    assert note.message.startswith("labels were not judged: cannot download the weights: no network (https://")
+    assert "put it into" in note.next_step
+    assert not (tmp_path / "out" / "label_suspects.csv").exists()
+
+
+def test_labels_are_judged_once_every_image_can_be_read(photos, tmp_path, offline):
+    (photos / "a" / "01.jpg").write_bytes(b"")
+    found, _ = checked(photos, tmp_path / "out", labels=True)
+    (note,) = [finding for finding in found.findings if finding.kind == "labels_not_judged"]
+    assert note.message == "labels were not judged: images that cannot be read are among them"
+
+
+COLOURS = """
+import torch
+from torch import nn
+from ignite_vision import Recipe, datasets
+
+
+def colours(num_classes):
+    return nn.Sequential(nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, num_classes))
+
+
+recipe = Recipe(data=datasets.image_folder, model=colours, trainable="head", image_size=32, epochs=1, precision="fp32")
+"""
+
+
+@pytest.fixture
+def colours(tmp_path):
+    """Return a recipe whose network sees the mean of each colour, and the field with its weights."""
+    state = {"0.weight": torch.eye(3)[:, :, None, None], "0.bias": torch.zeros(3)}
+    torch.save(state, tmp_path / "colours.pth")
+    (tmp_path / "colours_of_check.py").write_text(COLOURS)
+    return tmp_path / "colours_of_check.py", {"weights": str(tmp_path / "colours.pth")}
+
+
+def test_a_wrong_label_is_named_with_its_picture(colours, image_folder, tmp_path):
+    recipe, settings = colours
+    (image_folder / "banana" / "05.jpg").rename(image_folder / "apple" / "<b>.jpg")
+    found, _ = checked(recipe, tmp_path / "out", image_folder, settings, labels=True)
+    (finding,) = [finding for finding in found.findings if finding.kind == "label_suspects"]
+    assert finding.images == ("apple/<b>.jpg",)
+    assert found.labels.seconds > 0
+    rows = list(csv.DictReader((tmp_path / "out" / "label_suspects.csv").read_text().splitlines()))
+    assert [(row["path"], row["label"], row["looks_like"]) for row in rows] == [("apple/<b>.jpg", "apple", "banana")]
+    page = found.page.read_text()
+    assert "labelled apple, looks like banana" in page
+    assert "<b>.jpg" not in page
+    checked(recipe, tmp_path / "out", image_folder, settings)
+    assert not (tmp_path / "out" / "label_suspects.csv").exists()  # it would be of another check
 
 
 def test_a_file_that_is_no_recipe_lists_images(tmp_path):

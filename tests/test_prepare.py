@@ -45,6 +45,19 @@ def test_image_size_enlarges_what_the_model_sees():
     assert sees(prepared("digits", model="resnet18", image_size=64))[1:3] == (64, 64)
 
 
+def test_images_may_be_seen_whole_and_need_not_be_square(image_folder):
+    run = prepared(str(image_folder), weights="none", image_size="48,64", fit="pad")
+    assert (run.preprocessing.size, run.preprocessing.resize, run.preprocessing.fit) == ((48, 64), 48, "pad")
+    run = prepared("digits", model="resnet18", image_size="48,64")
+    assert run.preprocessing.box == run.preprocessing.size == (48, 64)
+    assert prepared("digits", model="resnet18", image_size="16,64").preprocessing.size == (32, 64)  # the least
+
+
+def test_a_network_of_one_size_is_not_shown_what_is_no_square():
+    with pytest.raises(UserError, match="digits_cnn is built for square images, and image_size is 8x16. Use one"):
+        prepared("digits", image_size="8,16")
+
+
 def test_photographs_of_many_sizes_are_cut_to_224(image_folder):
     assert sees(prepared(str(image_folder), weights="none"))[:3] == (3, 256, 224)
 

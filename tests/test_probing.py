@@ -10,7 +10,7 @@ from PIL import Image
 from ignite_vision import models
 from ignite_vision.errors import UserError
 from ignite_vision.prepare import Options
-from ignite_vision.probing import Candidate, Judged, Probe, Probed, default_candidates, judge, probe
+from ignite_vision.probing import Candidate, Judged, Probe, Probed, default_candidates, earns_its_place, judge, probe
 from ignite_vision.recipe_files import load
 
 SMALL = {"batch_size": "16"}
@@ -116,6 +116,13 @@ def halves(root):
     return dataclasses.replace(
         splits, train=type(splits.train)(splits.train.pixels(), targets), classes=("a", "b", "c", "d")
     )
+
+
+@pytest.mark.parametrize(("gained", "lost", "earned"), [(0, 0, False), (1, 0, True), (6, 4, False), (9, 3, True)])
+def test_a_model_more_earns_its_place_by_a_standard_error(gained, lost, earned):
+    alone = Judged(1.0, torch.tensor([False] * gained + [True] * (20 - gained)))
+    together = Judged(1.0, torch.tensor([True] * (20 - lost) + [False] * lost))
+    assert earns_its_place(together, alone) is earned
 
 
 def test_the_fastest_model_within_noise_of_the_best_is_named():

@@ -12,7 +12,7 @@ from torch import nn
 from ignite_vision import Recipe, datasets
 from ignite_vision.augment import RandomCrop, RandomHorizontalFlip
 from ignite_vision.errors import UserError
-from ignite_vision.recipe import optimizer_class, override, refuse_unusable
+from ignite_vision.recipe import override
 
 
 def tiny(**changes):
@@ -58,6 +58,16 @@ def test_set_reads_text_as_the_fields_type():
         ("accumulate", "128", "accumulate=128 does not divide batch_size=64"),
         ("val_fraction", "1.5", "val_fraction must be at least 0 and below 1"),
         ("handlers", "x", "handlers cannot be set on the command line"),
+        (
+            "image_size",
+            "192x256",
+            "not '192x256'. For example --set image_size=224, or --set image_size=192,256: height,",
+        ),
+        ("image_size", "1,2,3", "image_size must be one or two whole numbers"),
+        ("image_size", "0", "image_size must be a whole number of at least 1, not 0"),
+        ("image_size", "9,-1", "image_size must be a whole number of at least 1, not -1"),
+        ("fit", "stretch", "no fit 'stretch'. Choose one of crop, pad, squash"),
+        ("on_bad_image", "skipp", "no on_bad_image 'skipp'. Did you mean 'skip'?"),
         ("optimizer", "adamm", "no optimizer 'adamm'. Did you mean 'adam"),
         ("precision", "fp8", "no precision 'fp8'. Did you mean 'fp32'? Choose one of auto, fp32"),
         ("schedule", "linear", "no schedule 'linear'"),
@@ -164,19 +174,6 @@ def test_a_field_of_the_wrong_kind_says_what_it_takes(changes, message):
 def test_best_is_the_highest_accuracy_unless_the_recipe_says_otherwise():
     assert tiny().score == "accuracy"
     assert override(tiny(), {"score": "loss"}).score == "loss"
-
-
-def test_an_optimizers_name_may_have_any_case():
-    assert optimizer_class("AdamW") is optimizer_class("adamw") is torch.optim.AdamW
-
-
-def test_an_optimizer_made_from_one_that_cannot_train_here_is_refused():
-    class Mine(torch.optim.LBFGS):
-        pass
-
-    with pytest.raises(UserError, match="LBFGS cannot be used"):
-        refuse_unusable(Mine)
-    refuse_unusable(torch.optim.SGD)
 
 
 def test_a_partial_is_a_function():

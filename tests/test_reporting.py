@@ -121,7 +121,16 @@ def test_a_full_disk_is_said_in_one_line(copy, monkeypatch):
     assert refused.value.code == NOT_SAVED
 
 
-@pytest.mark.parametrize("damage", ["", "[1]", '{"findings": 3}', '{"findings": [1]}', "[" * 100_000])
+@pytest.mark.parametrize("damage", ["", "[1]", "3", "{", '{"seconds": 1}', '{"images_per_second": "many"}'])
+def test_timings_that_are_damaged_are_left_out(tmp_path, damage):
+    (tmp_path / "timings.jsonl").write_text(damage + "\n")
+    assert reporting.speed(tmp_path / "timings.jsonl") == []
+
+
+ODD = ['{"findings": [{"level": []}]}', '{"findings": [{"message": 1}]}', '{"findings": [{"images": 3}]}']
+
+
+@pytest.mark.parametrize("damage", ["", "[1]", '{"findings": 3}', '{"findings": [1]}', "[" * 100_000, *ODD])
 def test_a_check_that_is_damaged_is_left_out(tmp_path, damage):
     (tmp_path / "check.json").write_text(damage)
     assert read_check(RunDirectory(tmp_path)) is None

@@ -7,7 +7,7 @@ from ignite_vision import Recipe, Splits, datasets
 from ignite_vision.data.containers import ArrayImages
 from ignite_vision.errors import UserError
 from ignite_vision.recipe_files import load
-from ignite_vision.run_data import data_folder, load_data, own_splits, recorded_folder
+from ignite_vision.run_data import data_folder, load_all, load_data, own_splits, recorded_folder
 from ignite_vision.run_directory import RunDirectory
 from tests.helpers.runs import assert_same_results, begun, interrupted, said, train
 
@@ -216,3 +216,93 @@ class TestChosenClasses:
         given = load_data(recipe, image_folder / "photos.csv")[0]
         assert given.classes == ("apple", "cherry")
         assert len(given.train) == 24
+
+
+class TestBadImages:
+    """on_bad_image="skip": the run is that of the images that can be read."""
+
+    SKIP = {**PHOTOS, "on_bad_image": "skip", "val_fraction": 0.25, "test_fraction": 0.25}
+
+    @pytest.fixture
+    def broken(self, image_folder):
+        for name in ("apple/03.jpg", "cherry/07.jpg"):
+            path = image_folder / name
+            path.write_bytes(path.read_bytes()[:-40])
+        return image_folder
+
+    def test_skipped_ones_are_said_once_recorded_and_cost_nothing_else(self, make_run, broken, tmp_path):
+        prepared = make_run(data=broken, **self.SKIP)
+        lines = [line for line in said(prepared) if "skipped" in line]
+        assert len(lines) == 1
+        assert lines[0].startswith("warning: skipped 2 images that cannot be read: apple/03.jpg (the file is cut off),")
+        train(prepared)
+        rows = prepared.directory.splits.read_text().splitlines()
+        assert [row.split(",")[0] for row in rows if ",skipped," in row] == ["apple/03.jpg", "cherry/07.jpg"]
+        assert prepared.directory.read_settings()["data"]["skipped"] == 2
+
+        for name in ("apple/03.jpg", "cherry/07.jpg"):
+            (broken / name).unlink()
+        clean = make_run(out=tmp_path / "clean", data=broken, **self.SKIP)
+        train(clean)
+        assert_same_results(prepared, clean)
+
+    def test_a_stopped_run_resumes_to_the_same_bytes_whether_they_are_repaired_or_gone(
+        self, make_run, broken, tmp_path
+    ):
+        whole = make_run(out=tmp_path / "whole", data=broken, **self.SKIP)
+        train(whole)
+        stopped = make_run(data=broken, **self.SKIP)
+        interrupted(stopped, at=2)
+        (broken / "apple" / "03.jpg").write_bytes((broken / "apple" / "04.jpg").read_bytes())
+        (broken / "cherry" / "07.jpg").unlink()
+        again = make_run(data=broken, **self.SKIP)
+        assert not any("skipped" in line for line in said(again))
+        train(again)
+        assert_same_results(whole, again)
+        assert own_splits(load_data(again.recipe, broken)[0], again.directory, again.directory.read_settings())
+
+    def test_without_it_a_run_fails_and_says_how_to_skip(self, make_run, broken):
+        prepared = make_run(data=broken, **PHOTOS)
+        with pytest.raises(UserError, match="Replace or remove it, or use --set on_bad_image=skip"):
+            train(prepared)
+
+    def test_a_run_that_began_without_it_is_not_mixed_with_it(self, make_run, image_folder):
+        train(make_run(data=image_folder, **PHOTOS))
+        with pytest.raises(UserError, match="on_bad_image: 'fail' -> 'skip'"):
+            train(make_run(data=image_folder, **PHOTOS, on_bad_image="skip"))
+
+    def test_pixels_on_disk_give_the_same_numbers(self, make_run, broken, tmp_path):
+        one = make_run(data=broken, cache="none", **self.SKIP)
+        other = make_run(out=tmp_path / "pixels", data=broken, cache="pixels", **self.SKIP)
+        train(one)
+        train(other)
+        for name in ("history.jsonl", "predictions.csv", "splits.csv"):
+            assert (one.directory / name).read_bytes() == (other.directory / name).read_bytes()
+
+
+class TestMergedClasses:
+    FRUIT = {**PHOTOS, "merge": {"fruit": ("apple", "cherry")}, "epochs": 1}
+
+    def test_a_run_of_them_resumes_and_finds_its_images_again(self, make_run, image_folder):
+        prepared = make_run(data=image_folder, **self.FRUIT)
+        assert prepared.splits.classes == ("fruit", "banana")
+        train(prepared)
+        assert train(make_run(data=image_folder, **self.FRUIT)).finished_before
+        settings = prepared.directory.read_settings()
+        assert settings["recipe"]["merge"] == {"fruit": ["apple", "cherry"]}
+        for load_them in (load_data, load_all):
+            assert own_splits(load_them(prepared.recipe, image_folder)[0], prepared.directory, settings)
+
+    def test_another_table_is_another_run(self, make_run, image_folder):
+        train(make_run(data=image_folder, **self.FRUIT))
+        other = {**self.FRUIT, "merge": {"fruit": ("apple", "banana")}}
+        with pytest.raises(
+            UserError, match=r"began with another recipe: merge: \{'fruit': \['apple', 'cherry'\]\} -> "
+        ):
+            make_run(data=image_folder, **other)
+
+    def test_weights_and_chosen_classes_name_the_new(self, make_run, image_folder):
+        prepared = make_run(data=image_folder, class_weights={"fruit": 2.0}, classes=("fruit", "banana"), **self.FRUIT)
+        assert prepared.class_weights.tolist() == [2.0, 1.0]
+        with pytest.raises(UserError, match="the data has no class 'apple'"):
+            make_run(data=image_folder, classes=("apple", "banana"), **self.FRUIT)

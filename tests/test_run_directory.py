@@ -51,8 +51,8 @@ SETTINGS = {
     **{"sources": {}, "weights": None, "classes": ["a", "b"], "environment": {"versions": {}, "precision": "fp32"}},
 }
 RESULTS = {
-    **{"split": "test", "n": 1, "loss": 0.5, "accuracy": 1.0, "balanced_accuracy": 1.0},
-    "per_class": {"a": {"n": 1, "accuracy": 1.0}, "b": {"n": 0}},
+    **{"split": "test", "n": 1, "loss": 0.5, "accuracy": 1.0, "balanced_accuracy": 1.0, "macro_f1": 1.0},
+    "per_class": {"a": {"n": 1, "accuracy": 1.0, "precision": 1.0, "f1": 1.0}, "b": {"n": 0}},
 }
 
 
@@ -102,6 +102,52 @@ def test_results_that_lack_a_field_are_damaged(tmp_path, path):
     with pytest.raises(UserError, match=f"cannot read metrics.json: it has no '{path[-1]}'.*Delete it") as failure:
         directory.read_metrics()
     assert failure.value.code == DAMAGED
+
+
+MORE = {
+    "intervals": {"level": 0.95, "accuracy": [0.2, 1.0], "macro_f1": None, "loss": [0.1, 0.2]},
+    "baseline": {"class": "7", "accuracy": 0.5, "chance": 0.5},
+    "calibration": {
+        **{"temperature": 0.8, "n": 60, "before": {"ece": None}, "after": {"ece": 0.1}},
+        "ece_if_perfect": {"mean": 0.1, "p95": 0.2},
+    },
+    "coverage": [{"share": 1.0, "n": 1, "accuracy": None, "interval": None, "threshold": 0.0}],
+    "twins": {"in_train": 0, "accuracy_without": None},
+}
+
+
+def test_results_with_all_that_is_known_are_read(tmp_path):
+    RunDirectory(tmp_path).metrics.write_text(json.dumps(RESULTS | MORE))
+    assert RunDirectory(tmp_path).read_metrics() == RESULTS | MORE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": 0},
+        {"accuracy": 7},
+        {"macro_f1": "good"},
+        {"loss": 1e200},
+        {"loss": 10**400},
+        {"intervals": [0.1, 0.9]},
+        {"intervals": {"accuracy": [0.9]}},
+        {"baseline": {"class": 7, "accuracy": 0.5, "chance": 0.5}},
+        {"baseline": {"class": "7", "accuracy": None, "chance": 0.5}},
+        {"calibration": {"temperature": 1.0}},
+        {"calibration": MORE["calibration"] | {"after": {}}},
+        {"coverage": {"share": 1}},
+        {"coverage": [{"n": 1, "accuracy": "all"}]},
+        {"twins": 3},
+        {"per_class": {"a": {"n": 1, "accuracy": 1.0, "precision": 1.0, "f1": 1.0, "interval": "wide"}}},
+    ],
+    ids=str,
+)
+def test_results_edited_by_hand_are_one_line(tmp_path, change):
+    RunDirectory(tmp_path).metrics.write_text(json.dumps(RESULTS | MORE | change))
+    with pytest.raises(UserError, match=r"cannot read metrics.json: (its .* is |it has no |int too large)") as failure:
+        RunDirectory(tmp_path).read_metrics()
+    assert failure.value.code == DAMAGED
+    assert "\n" not in str(failure.value)
 
 
 def test_a_loss_of_null_is_not_a_number(tmp_path):

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +19,13 @@ from ignite_vision.cli.console import guarded, set_up
 from ignite_vision.errors import STOPPED, Stopped, UserError
 from ignite_vision.system import distributed
 from ignite_vision.system.nvidia import has_cuda
-from ignite_vision.system.process import leave_now, outlive_output, resume_garbage_collection, tune_processor
+from ignite_vision.system.process import (
+    leave_at_exit,
+    leave_now,
+    outlive_output,
+    resume_garbage_collection,
+    tune_processor,
+)
 from ignite_vision.system.signals import AGAIN, watched
 
 GRACE = 2.0  # seconds that the other processes have to leave once one has failed, before they are ended
@@ -50,10 +55,13 @@ def _spawn(processes: int, device: str, work: Callable[..., Any], arguments: tup
     if _backend(device) == "nccl" and processes > torch.cuda.device_count():
         what = f"{processes} processes need {processes} GPUs; there are {torch.cuda.device_count()}"
         raise UserError(what, next_step="Lower --nproc-per-node, or use --device cpu.")
+    # where they find each other: served from here, as torchrun does, and so on a port that nobody else can take
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     variables = {
         "WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": str(True),
         # all of them with all threads each would slow each other down many times
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes))),
     }
@@ -100,13 +108,15 @@ def _rank(
         if name.startswith("SLURM_"):  # of the job that all of us are in: idist would take them for ours
             del os.environ[name]
     os.environ.update(variables, RANK=str(number), LOCAL_RANK=str(number))
+    codes = leave_at_exit()
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     outlive_output()
     set_up()
     tune_processor()
     distributed.join(_backend(device))
-    sys.exit(guarded(_as_one_of_many, work, *arguments))
+    codes.append(guarded(_as_one_of_many, work, *arguments))
+    sys.exit(codes[0])
 
 
 def _as_one_of_many(work: Callable[..., Any], *arguments: Any) -> None:
@@ -133,9 +143,3 @@ def _is_lost_connection(error: RuntimeError) -> bool:
     """Whether torch says that a peer is gone or silent."""
     words = ("Connection closed", "Connection reset", "Timed out", "timed out", "timeout", "Broken pipe", "NCCL")
     return isinstance(error, torch.distributed.DistError) or any(word in str(error) for word in words)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

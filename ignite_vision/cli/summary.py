@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.errors import printable
 from ignite_vision.evaluation.metrics import FORMAT, weakest
 from ignite_vision.identity import describe
@@ -28,23 +29,34 @@ def summary(prepared: Prepared, plan: Plan) -> list[str]:
     recipe, splits, preprocessing = prepared.recipe, prepared.splits, prepared.preprocessing
     trainable, frozen = count_parameters(prepared.model)
     sizes = " · ".join(f"{name} {len(images):,}" for name, images in splits.items())
+    classes = splits.classes
+    skipped = f", {len(splits.skipped):,} skipped" if splits.skipped else ""
     weights = f"weights {recipe.weights}" if recipe.weights else "random weights"
     data_name = str(prepared.data) if prepared.data.exists() else prepared.data.name
     mean, std = (" ".join(f"{v:.3g}" for v in values) for values in (preprocessing.mean, preprocessing.std))
     colour = "RGB" if preprocessing.channels == 3 else "grey"
     epochs = at_most(prepared) + counted(recipe.epochs, "epoch")
     return [
-        f"data       {data_name}: {sizes} images, {len(splits.classes)} classes ({class_list(splits.classes)})",
+        f"data       {data_name}: {sizes} images{skipped}, {len(classes)} classes ({class_list(classes)})",
         f"model      {model_name(prepared)}, {weights}: {trainable:,} trainable parameters, {frozen:,} frozen",
         *where_from(prepared),
-        f"images     {colour} {preprocessing.crop}x{preprocessing.crop}, short side resized to {preprocessing.resize}"
-        f" ({preprocessing.interpolation}), mean {mean}, std {std}",
+        f"images     {colour} {how_cut(preprocessing)} ({preprocessing.interpolation}), mean {mean}, std {std}",
         f"cache      {plan.kind}: {plan.reason}",
         *head(prepared, plan),
         *balance(prepared),
         f"training   {epochs} of {batches(prepared, plan)}",
         f"run        {prepared.directory}",
     ]
+
+
+def how_cut(preprocessing: Preprocessing) -> str:
+    """`224x224, short side resized to 256`, or how else an image becomes what the model sees."""
+    height, width = preprocessing.size
+    size = f"{height}x{width}" + ("" if height == width else " (height x width)")
+    high, wide = preprocessing.box
+    cut = f"short side resized to {high}" if high == wide else f"resized to cover {high}x{wide}"
+    how = {"crop": cut, "pad": "whole images, padded", "squash": "whole images, squashed"}[preprocessing.fit]
+    return f"{size}, {how}"
 
 
 def batches(prepared: Prepared, plan: Plan) -> str:

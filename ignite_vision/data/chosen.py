@@ -1,9 +1,9 @@
-"""Some classes of a data set instead of all: the others' images are left out, before anything is cut."""
+"""Some classes of a data set instead of all, or several as one, before anything is cut."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -36,6 +36,26 @@ def chosen(splits: Splits, classes: Sequence[str] | None, exclude: Sequence[str]
         images[name] = container.subset(rows).relabelled(labels[rows])
     names = tuple(splits.classes[label] for label in kept)
     return dataclasses.replace(splits, classes=names, **images)  # type: ignore[arg-type]
+
+
+def merged(splits: Splits, table: Mapping[str, Sequence[str]] | None, *, strict: bool = True) -> Splits:
+    """The same with several classes as one. table: name of the new class -> those that it is made of.
+
+    It has the place of the first of them; a class of the data that has its name already is one of them. UserError for
+    a name that the data does not have, unless not strict, and if fewer than two classes are left.
+    """
+    if not table:
+        return splits
+    into = {old: new for new, olds in table.items() for old in olds}
+    for old in into if strict else ():
+        _refuse_unknown(old, splits.classes)
+    names = [into.get(name, name) for name in splits.classes]
+    kept = tuple(dict.fromkeys(names))
+    if len(kept) < 2:
+        raise UserError(f"merge leaves {len(kept)} class", next_step="A classifier needs at least two.")
+    new = torch.tensor([kept.index(name) for name in names])
+    images = {name: container.relabelled(new[container.targets]) for name, container in splits.items()}
+    return dataclasses.replace(splits, classes=kept, **images)  # type: ignore[arg-type]
 
 
 def _refuse_unknown(name: str, classes: Sequence[str]) -> None:

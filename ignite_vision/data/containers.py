@@ -17,7 +17,7 @@ from PIL import Image
 from torch.utils.data import Dataset, Subset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from ignite_vision.data.images import read_image
+from ignite_vision.data.images import Least, read_image
 from ignite_vision.errors import UserError
 
 C = TypeVar("C", bound="Container")
@@ -59,6 +59,9 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
 
     thread_safe: bool = False
     """Several threads may read at once, which makes it faster."""
+
+    scales: bool = False
+    """Large files may be decoded at a fraction of their size: `at_scale`."""
 
     costly: bool = False
     """Reading means decoding, so that pixels are worth a place on the disk."""
@@ -105,9 +108,22 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
         other.targets = targets
         return other
 
+    def at_scale(self: C, least: Least) -> C:  # noqa: ARG002
+        """Return a container of the same images, which may come smaller than they are. least: as `decode` has it."""
+        return self
+
     def stamp(self) -> str:
         """Hash (hex) of everything that the pixels depend on: the key of caches of what is computed from them."""
         return self.fingerprint()
+
+    def home(self) -> str:
+        """What images of one origin have in common: the folder, where they are files."""
+        return self.stamp()
+
+    def identities(self) -> np.ndarray:
+        """(N,) uint64: a number for each image that changes with its pixels, wherever in `home` it is asked for."""
+        stamp = self.stamp().encode()
+        return as_numbers(stamp + os.fsencode(self.sample_id(i)) for i in range(len(self)))
 
     def path(self, i: int) -> Path | None:  # noqa: ARG002
         """Where image i's file lies; None for what is no file."""
@@ -139,11 +155,23 @@ class ImageFiles(Container):
         names = [os.fsencode(path) for path in relative_paths]
         super().__init__(targets, len(names))
         self.root, self._root = Path(root), os.fsencode(root)
+        self._least: Least | None = None
         self._bytes = b"".join(names)
         self._offsets = np.cumsum([0, *map(len, names)], dtype=np.int64)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
-        return read_image(self._place(i)), int(self.targets[i])
+        return read_image(self._place(i), self._least), int(self.targets[i])
+
+    @property
+    def scales(self) -> bool:  # type: ignore[override]
+        """Whether images are read here: a kind made from this one may count on all of their pixels."""
+        return type(self).__getitem__ is ImageFiles.__getitem__
+
+    def at_scale(self, least: Least) -> ImageFiles:
+        """Return the same files, of which large JPEGs are decoded at a fraction of their size."""
+        other = copy.copy(self)
+        other._least = least if self.scales else None
+        return other
 
     def path(self, i: int) -> Path:
         """Where the file lies."""
@@ -173,6 +201,14 @@ class ImageFiles(Container):
         """Sha256 over the folder, each file's path, size and time, and the content of some. UserError as above."""
         folder = os.fsencode(self.root.resolve())
         return sha256(itertools.chain([folder, b"\n"], map(self._facts, range(len(self))), self._sampled()))
+
+    def home(self) -> str:
+        """The folder."""
+        return f"{os.fsencode(self.root.resolve())!r}"
+
+    def identities(self) -> np.ndarray:
+        """(N,) uint64, of path, size and time. UserError if a file has vanished."""
+        return as_numbers(map(self._facts, range(len(self))))
 
     def file_size(self, i: int) -> int:
         """Bytes of the file. UserError if it has vanished."""
@@ -338,6 +374,11 @@ def to_pixels(image: Any, kind: str) -> torch.Tensor:
         shape = tuple(image.shape)
         raise UserError(f"{kind} returns images of shape {shape}, not (C,H,W) with 1 or 3 channels")
     return image
+
+
+def as_numbers(parts: Iterable[bytes]) -> np.ndarray:
+    """(N,) uint64, the beginnings of the parts' hashes."""
+    return np.frombuffer(b"".join(hashlib.blake2b(part, digest_size=8).digest() for part in parts), dtype="<u8")
 
 
 def sha256(parts: Iterable[bytes]) -> str:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 
+from ignite_vision.data import hash_store
 from ignite_vision.data.containers import Container
 from ignite_vision.data.hashing import near_pairs, perceptual_hash
 from ignite_vision.errors import UserError
-from ignite_vision.system.files import cache_home, replacing
+from ignite_vision.system.progress import with_progress
 
 MOST = 50_000  # images that are compared, all with all: half a minute
 BURST = 20  # images that may be alike; more, and half a class of them, are drawings, digits or scans of one form
 AT_ONCE = 64  # images that a thread takes: what waits for threads takes memory
-MAKING = 1  # counted up when the hash changes
+WHAT = "looking for near-duplicates"
 
 
-def clusters(images: Container) -> torch.Tensor:
+def clusters(images: Container, say: Callable[[str], None]) -> torch.Tensor:
     """(N,) int64: near-duplicates have one number, each other image its own. Decodes every image, the first time.
+
+    say: told every few seconds how long that will still take.
 
     Images that cannot be read have no duplicates here: whoever trains on them says so.
     """
     from scipy.sparse import coo_matrix  # a fifth of a second, which others need not wait for
     from scipy.sparse.csgraph import connected_components
 
-    found = hashes(images)
+    found = hashes(images, say)
     # images of equal hashes are compared as one: thousands of them would be millions of pairs
     _, first, kind = np.unique(found[:, 0], axis=0, return_index=True, return_inverse=True)
     pairs, n = near_pairs(found[first]), len(first)
@@ -51,33 +56,32 @@ def _without_masses(numbers: torch.Tensor, targets: torch.Tensor) -> torch.Tenso
     return numbers
 
 
-def hashes(images: Container) -> np.ndarray:
-    """(N,2,4) uint64 as `perceptual_hash` has them; zeros for an unreadable image. Kept by the images' stamp."""
-    path = cache_home() / f"hashes-{images.stamp()[:16]}-{MAKING}.npy"
-    try:
-        kept = np.load(path)
-        if kept.shape == (len(images), 2, 4) and kept.dtype == np.uint64:
-            return np.asarray(kept)
-    except (OSError, ValueError, EOFError):
-        pass
-    found = _computed(images)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, f".{os.getpid()}") as temporary, temporary.open("wb") as file:
-            np.save(file, found)
-    except OSError:  # a full disk: they are computed again next time
-        pass
+def hashes(images: Container, say: Callable[[str], None]) -> np.ndarray:
+    """(N,2,4) uint64 as `perceptual_hash` has them; zeros for an unreadable image. The others are kept."""
+    found, known = hash_store.kept(images)
+    missing = np.flatnonzero(~known)
+    if len(missing):
+        new = dict(itertools.chain.from_iterable(_computed(images, missing, say)))
+        for i, one in new.items():
+            found[i] = one
+        hash_store.keep(images, new)
     return found
 
 
-def _computed(images: Container) -> np.ndarray:
-    found = np.zeros((len(images), 2, 4), dtype=np.uint64)
+def _computed(
+    images: Container, places: np.ndarray, say: Callable[[str], None]
+) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """Yield (place, hash) of the images that can be read, some at a time."""
 
-    def hash_some(first: int) -> None:
-        for i in range(first, min(first + AT_ONCE, len(images))):
-            with contextlib.suppress(UserError):
-                found[i] = perceptual_hash(images[i][0])
+    def hash_some(some: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        return [(i, one) for i in some.tolist() if (one := _hash(images, i)) is not None]
 
+    parts = [places[k : k + AT_ONCE] for k in range(0, len(places), AT_ONCE)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1) if images.thread_safe else 1) as pool:
-        list(pool.map(hash_some, range(0, len(images), AT_ONCE)))
-    return found
+        yield from with_progress(pool.map(hash_some, parts), len(parts), WHAT, say)
+
+
+def _hash(images: Container, i: int) -> np.ndarray | None:
+    with contextlib.suppress(UserError):
+        return perceptual_hash(images[i][0])
+    return None

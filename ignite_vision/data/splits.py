@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -17,6 +18,14 @@ from ignite_vision.data.containers import Container, as_images, sha256
 from ignite_vision.errors import UserError
 
 NAMES = ("train", "val", "test")
+
+
+class Skipped(NamedTuple):
+    """An image that is in no split, since it could not be read: its id, its class, and bytes of the file as text."""
+
+    sample: str
+    label: str
+    size: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +45,8 @@ class Splits:
     """What the user should know about the data, a line each: for whoever prints warnings."""
     keep_duplicates_together: bool = dataclasses.field(default=False, compare=False)
     """Nobody has published how this data is split: near-duplicates may be kept on one side when it is cut."""
+    skipped: tuple[Skipped, ...] = dataclasses.field(default=(), compare=False)
+    """Images of the data that are in no split, since they could not be read."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(map(str, self.classes)))  # some data sets number them

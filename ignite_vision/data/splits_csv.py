@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 
 from ignite_vision.data.containers import Container
-from ignite_vision.data.splits import NAMES, Splits, repeated
+from ignite_vision.data.splits import NAMES, Skipped, Splits, repeated
 from ignite_vision.errors import UserError
 from ignite_vision.system.files import replacing
 
 HEADER = ("path", "class", "split", "bytes")
+SKIPPED = "skipped"  # stands where a split does, for an image that could not be read
 
 
 def write_csv(splits: Splits, path: Path) -> None:
     """Write path, class, split and size of what `cut` returned: a row per image, train then val then test. Atomic.
 
-    The size is in bytes, and empty for what is no file.
+    The size is in bytes, and empty for what is no file. Then a row for each image that was skipped.
 
     UTF-8; undecodable bytes of file names stay as they are (surrogateescape). UserError if two ids are equal.
     """
@@ -40,7 +41,8 @@ def write_csv(splits: Splits, path: Path) -> None:
 
 def _all_named(splits: Splits) -> Iterator[tuple[str, str]]:
     """(id, class name) of every image. Made when asked for: a million of them would take 200 MB."""
-    return itertools.chain.from_iterable(_named(images, splits.classes) for _, images in splits.items())
+    skipped = ((sample, label) for sample, label, _ in splits.skipped)
+    return itertools.chain(*(_named(images, splits.classes) for _, images in splits.items()), skipped)
 
 
 def _rows(splits: Splits) -> Iterator[tuple[str, str, str, str]]:
@@ -49,6 +51,7 @@ def _rows(splits: Splits) -> Iterator[tuple[str, str, str, str]]:
         for i, key in enumerate(_named(images, splits.classes)):
             size = images.file_size(i)
             yield (*key, name, "" if size is None else str(size))
+    yield from ((sample, label, SKIPPED, size) for sample, label, size in splits.skipped)
 
 
 def _called_the_same(splits: Splits) -> str | None:
@@ -79,7 +82,8 @@ def resized(splits: Splits, path: Path) -> list[str]:
 def apply_csv(splits: Splits, path: Path) -> Splits:
     """Restore exactly the splits that `write_csv` wrote. splits: the data function's, uncut.
 
-    Never cuts again. UserError if images vanished, appeared or changed class since then.
+    Never cuts again. UserError if images vanished, appeared or changed class since then. Those that were skipped may
+    have vanished, and stay skipped if they were repaired.
     """
     pools = {name: dict(splits.items()).get(name, splits.train) for name in NAMES}
     places = {
@@ -87,7 +91,13 @@ def apply_csv(splits: Splits, path: Path) -> Splits:
     }
     gone: list[str] = []
     found: dict[str, list[int]] = {name: [] for name in NAMES}
-    for sample, label, name, _ in read_csv(path):
+    skipped: list[Skipped] = []
+    for sample, label, name, size in read_csv(path):
+        if name == SKIPPED:
+            skipped.append(Skipped(sample, label, size))
+            for pool in places.values():
+                pool.pop((sample, label), None)
+            continue
         place = places[pools[name]].pop((sample, label), None)
         if place is None:
             gone.append(sample)
@@ -97,7 +107,7 @@ def apply_csv(splits: Splits, path: Path) -> Splits:
     if gone or new:
         raise _changed(gone, new, path)
     restored: dict[str, Any] = {name: pool.subset(found[name]) for name, pool in pools.items()}
-    return dataclasses.replace(splits, **restored)
+    return dataclasses.replace(splits, skipped=tuple(skipped), **restored)
 
 
 def _changed(gone: list[str], new: list[str], path: Path) -> UserError:
@@ -108,14 +118,14 @@ def _changed(gone: list[str], new: list[str], path: Path) -> UserError:
 
 
 def read_csv(path: Path) -> Iterator[tuple[str, str, str, str]]:
-    """(id, class, split, bytes) of every row. UserError if the file is damaged."""
+    """(id, class, split, bytes) of every row; split: of NAMES, or SKIPPED. UserError if the file is damaged."""
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             reader = csv.reader(file, strict=True)
             if next(reader, None) != list(HEADER):
                 raise ValueError(f"its first line is not {','.join(HEADER)}")
             for sample, label, name, size in reader:
-                if name not in NAMES:
+                if name not in (*NAMES, SKIPPED):
                     raise ValueError(f"no split '{name}'")
                 yield sample, label, name, size
     except (OSError, ValueError, csv.Error) as error:

@@ -71,11 +71,12 @@ def intervals(predictions: Predictions, confusion: np.ndarray, seed: int) -> dic
     there = counts.of_class[counts.of_class > 0]
     biased = len(there) > MANY_CLASSES and np.median(there) < FEW_IMAGES
     losses = cross_entropy(predictions.logits.double(), predictions.targets, reduction="none").numpy()
+    balanced, macro = bootstrap(confusion, (counted.balanced_accuracy, counted.macro_f1), seed)
     return {
         "level": LEVEL,
         "accuracy": list(wilson(int(counts.correct.sum()), int(counts.n))),
-        "balanced_accuracy": list(bootstrap(confusion, counted.balanced_accuracy, seed)),
-        "macro_f1": None if biased else list(bootstrap(confusion, counted.macro_f1, seed)),
+        "balanced_accuracy": list(balanced),
+        "macro_f1": None if biased else list(macro),
         "loss": list(bootstrap_mean(losses, seed)),
     }
 

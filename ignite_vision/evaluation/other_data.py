@@ -83,7 +83,8 @@ def seen_in_training(images: Container, classes: tuple[str, ...], splits_csv: Pa
     classes: of the images' targets. splits_csv: the run's. Folders do not count, since data moves. UserError if
     splits.csv cannot be read.
     """
-    seen = {(label, _file(sample), size) for sample, label, split, size in read_csv(splits_csv) if split != "test"}
+    rows = read_csv(splits_csv)
+    seen = {(label, _file(sample), size) for sample, label, split, size in rows if split in ("train", "val")}
     targets = images.targets.tolist()
     facts = ((classes[t], _file(images.sample_id(i)), images.file_size(i)) for i, t in enumerate(targets))
     return sum(size is not None and (label, name, str(size)) in seen for label, name, size in facts)

@@ -72,6 +72,18 @@ class Collection:
         images, i = self.place(k)
         return images.path(i)
 
+    def places_of(self, cut: Collection) -> np.ndarray:
+        """(N,) int64: the place here of each image of the same data after train was cut."""
+        begins = dict(zip(dict(self.parts), [0, *self._ends.tolist()], strict=False))
+        pool = self.splits.train.index.numpy()
+        order, found = np.argsort(pool, kind="stable"), []
+        for name, images in cut.parts:
+            if name in begins and name != "train":
+                found.append(begins[name] + np.arange(len(images)))
+            else:
+                found.append(order[np.searchsorted(pool[order], images.index.numpy())])
+        return np.concatenate(found)
+
     def names(self, chosen: Iterable[int] | np.ndarray) -> tuple[str, ...]:
         """Ids of the first 20 of some images, sorted."""
         return tuple(sorted(self.name(int(k)) for k in list(chosen)[:SHOWN]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jinja2
@@ -23,8 +23,11 @@ SIDE, QUALITY = 176, 62  # of a thumbnail: pixels of the long side, and WebP's; 
 SHOWN = 12  # pairs of a finding
 
 
-def render(found: dict[str, Any], images: Collection, pairs: Pairs) -> str:
-    """The page. found: check.json. Names of classes and files are text, whatever they hold."""
+def render(found: dict[str, Any], images: Collection, pairs: Pairs, looks: Mapping[str, str] | None = None) -> str:
+    """The page. found: check.json. looks: id of an image whose label may be wrong -> what it looks like.
+
+    Names of classes and files are text, whatever they hold.
+    """
     loader = jinja2.PackageLoader("ignite_vision.health", "")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     css, _, _ = loader.get_source(environment, "page.css")
@@ -34,6 +37,7 @@ def render(found: dict[str, Any], images: Collection, pairs: Pairs) -> str:
     text = environment.get_template("page.html").render(
         found=found,
         galleries=galleries,
+        captions={"label_suspects": looks or {}},
         thumbnails=dict(thumbnails(images, names)),
         verdict=verdict(found),
         levels=LEVELS,

@@ -44,6 +44,11 @@ class Records:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def at(self, places: np.ndarray) -> Records:
+        """Those at these places, in this order. places: (M,)."""
+        now = {int(place): k for k, place in enumerate(places)} if self.reasons else {}
+        return Records(self.rows[places], {now[k]: reason for k, reason in self.reasons.items() if k in now})
+
     @property
     def short(self) -> np.ndarray:
         """(N,) short sides in pixels."""

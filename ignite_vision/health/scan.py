@@ -19,8 +19,8 @@ from ignite_vision.errors import UserError
 from ignite_vision.health.collection import Collection
 from ignite_vision.health.measures import measure
 from ignite_vision.health.records import MODES, RECORD, UNKNOWN, Records, code
-from ignite_vision.loading.cache import with_progress
 from ignite_vision.loading.loaders import make_loader
+from ignite_vision.system.progress import with_progress
 
 BLOCK = 64  # images that a process takes at a time
 FEW = 256  # images that are not worth starting processes
@@ -77,7 +77,7 @@ def fill(row: Any, images: Collection, k: int) -> None:
     digest = container.content_digest(i) or hashlib.sha256(pixels.numpy().tobytes()).digest()
     row["content"] = digest[:CONTENT]
     row["height"], row["width"] = pixels.shape[1:]
-    row["highest"] = int(pixels.max())
+    row["highest"] = pixels.permute(1, 2, 0).numpy().max()  # in the order of memory: 10 us instead of 200
     row["hash"] = perceptual_hash(pixels)
     for name, value in vars(measure(pixels)).items():
         row[name] = value

@@ -65,7 +65,7 @@ def begin(image: ImageLike, canvas: Canvas, pool: ThreadPoolExecutor) -> tuple[s
     """
     if isinstance(image, str | os.PathLike):
         path = os.fsdecode(image)
-        return path, pool.submit(lambda: on_canvas(read_image(path), canvas)).result
+        return path, pool.submit(lambda: on_canvas(read_image(path, canvas.least), canvas)).result
     if isinstance(image, UserError):
         return None if image.path is None else os.fsdecode(image.path), raising(image)
     try:

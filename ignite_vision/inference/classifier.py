@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ignite_vision.data.containers import Container
-from ignite_vision.data.preprocessing import Canvas, normalize
+from ignite_vision.data.preprocessing import Canvas, normalize, plain
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation.predictions import Predictions, calibrated, predict
 from ignite_vision.inference.answers import Answer, ImageLike, answers, refuse_single
@@ -48,7 +48,7 @@ class Classifier:
         self.network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.classes, self.preprocessing = list(checked.classes), checked.preprocessing
         self.temperature, self.abstain_below = checked.temperature, checked.abstain_below
-        self.canvas = Canvas(self.preprocessing, self.preprocessing.crop)
+        self.canvas = Canvas(self.preprocessing, plain(self.preprocessing.size))
         self.batch_size = checked.batch_size or DEFAULT_BATCH
 
     @classmethod

@@ -15,7 +15,7 @@ from ignite_vision.system.device import autocast
 def heat_layer(classifier: Classifier) -> str | None:
     """Name of the layer that heat maps are taken at; None for a network that has no map, as a vision transformer."""
     preprocessing = classifier.preprocessing
-    return last_map(classifier.network, preprocessing.crop, preprocessing.channels)
+    return last_map(classifier.network, preprocessing.size, preprocessing.channels)
 
 
 def heat_maps(
@@ -23,7 +23,7 @@ def heat_maps(
 ) -> list[torch.Tensor | None]:
     """(h,w) float32 in [0,1] for each image, its largest value 1; None where no place speaks for the class.
 
-    canvases: (n,c,S,S) uint8, from `classifier.canvas`; the map lies over the whole square. classes: one of each image,
+    canvases: (n,c,S,S) uint8, from `classifier.canvas`; the map lies over the whole canvas. classes: one of each image,
     by number. layer: from `heat_layer`.
     """
     x = normalize(canvases.to(classifier.device), classifier.preprocessing)

@@ -42,7 +42,7 @@ def drawn(answer: Answer, classifier: Classifier, layer: str, folder: Path, numb
     if answer.path is None or answer.probabilities is None:
         return answer
     try:
-        canvas = on_canvas(read_image(answer.path), classifier.canvas)
+        canvas = on_canvas(read_image(answer.path, classifier.canvas.least), classifier.canvas)
     except UserError:  # it was there when it was answered
         return answer
     (heat,) = heat_maps(classifier, canvas[None], [int(answer.probabilities.argmax())], layer)

@@ -57,7 +57,7 @@ class Half(nn.Module):
 
 
 class Window(nn.Module):
-    """(n,height,width,3) uint8 -> (n,channels,crop,crop) float32, whole numbers 0..255: `data.preprocessing.canvas`.
+    """(n,height,width,3) uint8 -> (n,channels,H,W) float32, whole numbers 0..255: `data.preprocessing.canvas`.
 
     The resize is torch's own of uint8 (aten/src/ATen/native/cpu/UpSampleKernel.cpp): weights of 16 bits, first along
     the width, then along the height, each pass rounded to uint8. A pass is a matrix product for each block of the
@@ -66,7 +66,7 @@ class Window(nn.Module):
 
     def __init__(self, preprocessing: Preprocessing):
         super().__init__()
-        self.preprocessing, self.crop = preprocessing, preprocessing.crop
+        self.preprocessing, self.size = preprocessing, preprocessing.size
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the window's pixels."""
@@ -78,8 +78,17 @@ class Window(nn.Module):
         weights, units = plan.weights()
         # each pass resizes the axis behind the batch's: so pixels are moved as little as they can be
         columns = self._pass(pixels.permute(0, 2, 3, 1), plan.places(across)[1], weights[1], units[1])
+        columns = columns[:, : self.size[1]]
         there = (down - rows[0, 0, 0, :1]).clamp(max=rows.shape[-1] - 1).long()
-        return self._pass(columns.permute(0, 3, 2, 1), there, weights[0], units[0]).permute(0, 2, 1, 3)
+        window = self._pass(columns.permute(0, 3, 2, 1), there, weights[0], units[0])[:, : self.size[0]]
+        return self._filled_up(window.permute(0, 2, 1, 3), plan)
+
+    def _filled_up(self, window: torch.Tensor, plan: Plan) -> torch.Tensor:
+        """Lay grey where the window is beyond the image: there the nearest pixels are repeated."""
+        if self.preprocessing.fit != "pad":
+            return window
+        down, across = (inside[:side] for inside, side in zip(plan.inside(), self.size, strict=True))
+        return torch.where(down[:, None] & across, window, float(self.preprocessing.grey))
 
     def _channels(self, images: torch.Tensor) -> torch.Tensor:
         """(n,h,w,3) uint8 -> (n,h,w,channels): for a model that sees grey the luminance, exact in float32."""
@@ -91,12 +100,12 @@ class Window(nn.Module):
     def _pass(
         self, pixels: torch.Tensor, where: torch.Tensor, weights: torch.Tensor, unit: torch.Tensor
     ) -> torch.Tensor:
-        """(n,side,c,m) -> (n,crop,c,m) float32, 0..255. where: (blocks,1,L). weights: (blocks,2*BLOCK,L)."""
+        """(n,side,c,m) -> (n,blocks*BLOCK,c,m) float32, 0..255. where: (blocks,1,L). weights: (blocks,2*BLOCK,L)."""
         n, _, c, m = pixels.shape
         parts = pixels.index_select(1, where.flatten()).view(n, len(weights), -1, c * m).float()
         high, low = (weights @ parts).split(BLOCK, 2)
         out = ((high + (low / BYTE).floor()) * unit + HALF).floor().clamp(0, 255)
-        return out.reshape(n, -1, c, m)[:, : self.crop]
+        return out.reshape(n, -1, c, m)
 
 
 class Plan:
@@ -107,21 +116,43 @@ class Plan:
     """
 
     def __init__(self, preprocessing: Preprocessing, sides: torch.Tensor):
-        self.kernel, self.crop, self.sides = KERNELS[preprocessing.interpolation], preprocessing.crop, sides
-        short = sides.min()
-        too_long = ((sides - LONGEST * short).clamp(min=0) / 2).floor()
-        self.cut = torch.where(short == preprocessing.resize, 0.0, too_long)  # what is not resized is not cut
+        self.kernel, self.sides, self.fit = KERNELS[preprocessing.interpolation], sides, preprocessing.fit
+        self.box, self.size = (
+            torch.tensor(pair, dtype=F64).view(2, 1, 1, 1) for pair in (preprocessing.box, preprocessing.size)
+        )
+        self.cut = self._cut()
         self.kept = sides - 2 * self.cut
-        self.resized = (preprocessing.resize * self.kept / short).floor()
+        self.resized = self._fitted(self.kept)
         self.scale = self.kept / self.resized
         self.reach = self.kernel.reach * self.scale.clamp(min=1)
-        blocks = -(-self.crop // BLOCK)
-        inside = torch.arange(blocks * BLOCK, dtype=F64).clamp(max=self.crop - 1).view(1, blocks, BLOCK, 1)
-        self.outputs = inside + ((self.resized - self.crop) / 2).round()  # the last ones may repeat
+        blocks = -(-max(preprocessing.size) // BLOCK)
+        window = torch.arange(blocks * BLOCK, dtype=F64).view(1, blocks, BLOCK, 1).minimum(self.size - 1)
+        self.window = window + ((self.resized - self.size) / 2).round()  # the last ones may repeat
+        self.outputs = self.window.clamp(min=0).minimum(self.resized - 1)
+
+    def _fitted(self, sides: torch.Tensor) -> torch.Tensor:
+        """What sides are resized to: `data.preprocessing.fitted`."""
+        by_other = (self.box.flip(0) * sides / sides.flip(0)).floor()
+        if self.fit == "pad":
+            return self.box.minimum(by_other).clamp(min=1)
+        return self.box.maximum(by_other) if self.fit == "crop" else self.box
+
+    def _cut(self) -> torch.Tensor:
+        """What of an elongated image is not even resized, at each end; what is not resized at all is not cut."""
+        if self.fit != "crop":
+            return torch.zeros_like(self.sides)
+        longest = (LONGEST * self.sides.flip(0) * self.box / self.box.flip(0)).floor().clamp(min=1)
+        too_long = ((self.sides - longest).clamp(min=0) / 2).floor()
+        return torch.where((self._fitted(self.sides) == self.sides).all(), 0.0, too_long)
+
+    def inside(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(rows, columns) of the window that the image is at, bool (blocks*BLOCK,) each."""
+        down, across = ((self.window >= 0) & (self.window < self.resized)).flatten(1)
+        return down, across
 
     def rows(self) -> torch.Tensor:
         """(2,1,1,R) all kept pixels that the window is made of."""
-        return self._stretch(self.outputs[:, :1, :1], self.crop)
+        return self._stretch(self.outputs[:, :1, :1], self.size)
 
     def stretches(self) -> torch.Tensor:
         """(2,blocks,1,L) all kept pixels that a block is made of."""
@@ -150,7 +181,7 @@ class Plan:
         largest = self._shares(outputs, self._stretch(outputs, 1)).amax((1, 2, 3), keepdim=True)
         return torch.where((largest * POWERS + HALF).floor() < LARGEST, POWERS, 1.0).amax(3, keepdim=True)
 
-    def _stretch(self, outputs: torch.Tensor, count: int) -> torch.Tensor:
+    def _stretch(self, outputs: torch.Tensor, count: int | torch.Tensor) -> torch.Tensor:
         """(...,1) the first of `count` neighbouring outputs -> (...,L) all kept pixels that they are made of."""
         return self._ends(outputs)[0] + numbers((count - 1) * self.scale + 2 * self.reach + 3)
 

@@ -74,7 +74,7 @@ def _tried(
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     classifier, path = source.classifier, out.with_name(f"{out.name}.{method}")
-    squares = Canvas(classifier.preprocessing, classifier.preprocessing.resize)  # which the graph leaves as they are
+    squares = Canvas(classifier.preprocessing, classifier.preprocessing.box)  # which the graph leaves as they are
     with quiet():
         quantize_static(
             str(whole),

@@ -15,9 +15,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,13 +26,10 @@ from ignite_vision.errors import NOT_SAVED, UserError
 from ignite_vision.system import distributed
 from ignite_vision.system.files import cache_home, replacing, write_atomically
 
-T = TypeVar("T")
-
 MAKING = 2  # counted up when the reader, the canvas or the network's use gives other rows of the same key
 SHARD_ROWS = 256  # about: few enough that several processes have something to share
 SLACK = 1.1  # free disk space wanted, as a multiple of what is to be written
 ABANDONED = 3600.0  # seconds since a file was last written to
-REPORT_EVERY = 5.0  # seconds between progress lines
 
 
 class Shards:
@@ -156,14 +153,3 @@ def has_room(size: int) -> bool:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free >= SLACK * size
-
-
-def with_progress(items: Iterable[T], total: int, what: str, say: Callable[[str], None]) -> Iterator[T]:
-    """Yield the items, with a line every few seconds that says how long the rest will take."""
-    begin = last = time.monotonic()
-    for done, item in enumerate(items):
-        yield item
-        now = time.monotonic()
-        if now - last > REPORT_EVERY:
-            last, share = now, (done + 1) / total
-            say(f"{what}: {share:.0%}, {(now - begin) * (1 - share) / share:,.0f} s to go")

@@ -18,12 +18,12 @@ import torch
 from torch import nn
 
 from ignite_vision.augment import augment, changes_targets, draws, needs_seed
-from ignite_vision.data.preprocessing import center_crop, normalize
+from ignite_vision.data.preprocessing import center_crop, normalize, plain
 from ignite_vision.data.splits import NAMES
 from ignite_vision.errors import UserError
 from ignite_vision.identity import MODULE_ATTRIBUTES, describe
 from ignite_vision.loading.batches import eval_batch, in_order, padded
-from ignite_vision.loading.cache import Shards, has_room, my_shares, with_progress
+from ignite_vision.loading.cache import Shards, has_room, my_shares
 from ignite_vision.loading.loaders import eval_loader
 from ignite_vision.loading.sources import Decoded, Mapped, Resident, Views
 from ignite_vision.models.head import split_at_head
@@ -33,6 +33,7 @@ from ignite_vision.system import distributed
 from ignite_vision.system.device import autocast
 from ignite_vision.system.environment import record
 from ignite_vision.system.memory import free_memory
+from ignite_vision.system.progress import with_progress
 
 RESIDENT_SHARE = 0.25  # of the free memory that rows may take
 CHECKED = 2  # rows of a cache that are computed again when it is used
@@ -171,10 +172,11 @@ class Features:
         prepared, batch = self.prepared, self._batch
         requests = [request for k in todo for request in in_order(shards.rows(k), batch)]
         targets = prepared.splits[split].targets
-        loader = eval_loader(self._decoded(split), targets, batch, prepared.canvas, prepared.reading, requests)
+        decoded = self._decoded(split)
+        loader = eval_loader(decoded, targets, batch, prepared.canvas, prepared.reading, requests)
         batches = with_progress(zip(requests, loader, strict=True), len(requests), f"features of {split}", prepared.say)
         rows: list[torch.Tensor] = []
-        with contextlib.closing(loader), torch.inference_mode(), self._below_head() as below:
+        with contextlib.closing(loader), torch.inference_mode(), decoded.leaving_hashes(), self._below_head() as below:
             prepared.model.eval()
             for (_, index), (canvases, _) in batches:
                 views = [below(self._view(split, canvases, index, v)) for v in range(self.views(split))]
@@ -191,8 +193,8 @@ class Features:
             seed_everything(recipe.split_seed, Purpose.AUGMENT, v, int(index[0]))  # for operations without `draws`
             u = uniforms(recipe.split_seed, v, padded(index, len(images)), draws(recipe.augment)).to(images.device)
             nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-            images, _ = augment(images, nothing, u, recipe.augment, preprocessing.crop)
-        return normalize(center_crop(images, preprocessing.crop), preprocessing)
+            images, _ = augment(images, nothing, u, recipe.augment, plain(preprocessing.size))
+        return normalize(center_crop(images, preprocessing.size), preprocessing)
 
     def _below_head(self) -> contextlib.AbstractContextManager[Callable[[torch.Tensor], torch.Tensor]]:
         return self._stopped_before(split_at_head(self.prepared.model)[0])
@@ -225,7 +227,7 @@ class Features:
         model, preprocessing = self.prepared.model, self.prepared.preprocessing
         first, part = split_at_head(model)
         canvases = self._decoded("train")[0, np.arange(2)].to(self.prepared.device)
-        images = normalize(center_crop(canvases, preprocessing.crop), preprocessing)
+        images = normalize(center_crop(canvases, preprocessing.size), preprocessing)
         model.eval()
         with torch.inference_mode(), autocast(self.prepared.device, self.prepared.precision):
             whole = model(images)

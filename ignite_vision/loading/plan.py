@@ -75,7 +75,7 @@ def _pixels(prepared: Prepared) -> Plan:
     if not (splits.train.stable and splits.val.stable):
         return Plan("none", "a custom Dataset may return different images each time")
     n = len(splits.train) + len(splits.val)
-    size = n * prepared.preprocessing.channels * prepared.canvas.size**2
+    size = n * prepared.canvas.bytes
     free = free_memory(device)
     processes = distributed.local_count() if device.type == "cpu" else 1  # each holds all rows
     fits = size * processes <= RESIDENT_SHARE * free

@@ -5,21 +5,28 @@ A Source answers a request, (epoch, indices), with rows. Whichever kind it is, t
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
+from ignite_vision.data import hash_store
 from ignite_vision.data.containers import Container
+from ignite_vision.data.hashing import perceptual_hash
+from ignite_vision.data.images import inspect
 from ignite_vision.data.preprocessing import Canvas
-from ignite_vision.loading.cache import Shards, my_shares, with_progress
+from ignite_vision.loading.cache import Shards, my_shares
 from ignite_vision.randomness import Purpose, seed_everything
 from ignite_vision.system.environment import versions
+from ignite_vision.system.progress import with_progress
 
 DECODE_BLOCK, DECODE_AT_ONCE = 256, 16  # images that are begun together, and that one thread takes at a time
 
@@ -48,7 +55,9 @@ class Decoded(Source):
     """Images read when asked for. (epoch, (N,) indices) -> (N,c,S,S) uint8."""
 
     def __init__(self, images: Container, to_canvas: Canvas, seed: int):
-        self.images, self.to_canvas, self.seed = images, to_canvas, seed
+        self.images, self.to_canvas, self.seed = images.at_scale(to_canvas.least), to_canvas, seed
+        self._known: np.ndarray | None = None  # (N,) bool, within `leaving_hashes`
+        self._hashed: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -67,7 +76,37 @@ class Decoded(Source):
         """One image, (c,S,S) uint8."""
         if not self.images.stable:  # a custom data set may draw random numbers
             seed_everything(self.seed, Purpose.SAMPLE, epoch, i)
-        return self.to_canvas(self.images[i][0])
+        pixels = self.images[i][0]
+        if self._known is not None and not self._known[i] and is_whole(self.images.path(i), pixels):
+            self._hashed[i] = perceptual_hash(pixels)
+        return self.to_canvas(pixels)
+
+    @contextlib.contextmanager
+    def leaving_hashes(self) -> Iterator[None]:
+        """Within, files that this process decodes leave their hashes for those who look for near-duplicates.
+
+        0.4 ms an image. A worker process leaves none: whoever wants them decodes again.
+        """
+        if not (self.images.stable and self.images.costly):
+            yield
+            return
+        self._known, self._hashed = hash_store.kept(self.images)[1], {}
+        try:
+            yield
+        finally:
+            hash_store.keep(self.images, self._hashed)
+            self._known = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known": None, "_hashed": {}}
+
+
+def is_whole(path: Path | None, pixels: torch.Tensor) -> bool:
+    """Whether these are all pixels of a file, (C,H,W): a hash of fewer would differ in a bit or two. 0.1 ms."""
+    if path is None:
+        return True
+    header = inspect(path)
+    return header.width * header.height == pixels.shape[1] * pixels.shape[2]
 
 
 class Resident(Source):
@@ -139,7 +178,8 @@ def pixel_source(
     if pixels is not None:
         return Resident(decoded.to_canvas(pixels).to(device))
     if not on_disk:
-        return Resident(_stacked(decoded.rows(range(len(decoded))), len(decoded)).to(device))
+        with decoded.leaving_hashes():
+            return Resident(_stacked(decoded.rows(range(len(decoded))), len(decoded)).to(device))
     shards = pixel_shards(decoded, say)
     return Mapped(shards) if kind == "pixels" else Resident(shards.read_all().to(device))
 
@@ -176,16 +216,15 @@ def _stacked(rows: Iterator[torch.Tensor], n: int) -> torch.Tensor:
 
 def pixel_shards(source: Decoded, say: Callable[[str], None]) -> Shards:
     """Every image decoded, on disk."""
-    channels, size = source.to_canvas.preprocessing.channels, source.to_canvas.size
     first = source.one(0, 0)
-    preprocessing = source.to_canvas.preprocessing
     key = {
         "images": source.images.stamp(),
-        "canvas": [preprocessing.resize, size, preprocessing.interpolation, channels],
+        "canvas": source.to_canvas.key(),
         "versions": {name: versions()[name] for name in ("torch", "torchvision", "pillow")},
     }
     shards = Shards("pixels", key, len(source), tuple(first.shape), torch.uint8)
     for todo in my_shares(shards):
-        for k in with_progress(todo, len(todo), "decoding images", say):
-            shards.write(k, torch.stack(list(source.rows(shards.rows(k)))))
+        with source.leaving_hashes():
+            for k in with_progress(todo, len(todo), "decoding images", say):
+                shards.write(k, torch.stack(list(source.rows(shards.rows(k)))))
     return shards

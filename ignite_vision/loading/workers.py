@@ -33,7 +33,7 @@ def workers_for(source: Source, batch: int, canvas: Canvas, reading: Reading) ->
     """Processes that a source needs: none for rows in memory, and no more than /dev/shm has room for."""
     if not source.wants_workers(reading.device):
         return 0
-    size = batch * canvas.preprocessing.channels * canvas.size**2
+    size = batch * canvas.bytes
     room = int(SHM_SHARE * free_shared_memory() / (size * (PREFETCH + 1)) / distributed.local_count())
     if room < reading.workers:
         reading.say(

@@ -91,7 +91,13 @@ def _is_preprocessing(value: Any) -> bool:
         and all(isinstance(value.get(name), list) for name in ("mean", "std"))
         and all(_is_number(mean, -MAX_MEAN, MAX_MEAN) for mean in value["mean"])
         and all(_is_number(std, *STDS) for std in value["std"])
+        and _is_shape(value.get("shape"))
     )
+
+
+def _is_shape(value: Any) -> bool:
+    """Whether this is (height, width) in whole pixels, or nothing."""
+    return value is None or (isinstance(value, list) and len(value) == 2 and all(_is_whole(v, MAX_SIDE) for v in value))
 
 
 def is_origin(value: Any) -> bool:

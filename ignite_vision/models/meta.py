@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from ignite_vision.data.preprocessing import pair
+
 ALLOCATORS = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
 
 
@@ -43,11 +45,13 @@ def without_memory(make: Callable[[], nn.Module]) -> nn.Module:
             return make()
 
 
-def answer_shape(network: nn.Module, channels: int, size: int) -> tuple[int, ...]:
+def answer_shape(network: nn.Module, channels: int, size: int | tuple[int, int]) -> tuple[int, ...]:
     """Shape of the network's answer to two images of channels x size x size, computed without a number.
+
+    size: pixels per side, or (height, width).
 
     The network moves to the meta device. RuntimeError, ValueError or AssertionError if it does not take such images.
     """
     with torch.no_grad():
-        answer = network.eval().to("meta")(torch.empty(2, channels, size, size, device="meta"))
+        answer = network.eval().to("meta")(torch.empty(2, channels, *pair(size), device="meta"))
     return tuple(answer.shape)

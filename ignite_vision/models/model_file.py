@@ -178,13 +178,13 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
 def _check_images(path: Path, network: nn.Module, preprocessing: Preprocessing, num_classes: int) -> None:
     """Refuse a header whose preprocessing makes images that the network does not take. The network is on meta."""
-    channels, size = preprocessing.channels, preprocessing.crop
+    channels, size = preprocessing.channels, preprocessing.size
     try:
         fits = answer_shape(network, channels, size) == (2, num_classes)
     except (RuntimeError, ValueError, AssertionError):
         fits = False
     if not fits:
-        raise _misfit(path, f"it does not take images of {channels}x{size}x{size}")
+        raise _misfit(path, f"it does not take images of {channels}x{size[0]}x{size[1]}")
 
 
 def _refuse_odd(path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ignite_vision.evaluation.label_errors import Suspect
+from ignite_vision.evaluation.label_findings import KIND
 from ignite_vision.report.confusions import Pair
 from ignite_vision.report.plots import percent
 from ignite_vision.training.history import EpochRow
@@ -55,6 +56,7 @@ def of_check(check: dict[str, Any] | None) -> Iterator[Finding]:
     """Yield what `check` found in the data that must be fixed, or looked at."""
     levels = {"must": "bad", "look": "warn"}
     found = [finding for finding in (check or {}).get("findings", []) if finding.get("level") in levels]
+    found = [finding for finding in found if finding.get("kind") != KIND]  # of_labels says it
     for finding in sorted(found, key=lambda finding: finding["level"] != "must")[:FROM_CHECK]:
         yield Finding(levels[finding["level"]], str(finding.get("message", "")), "data")
 

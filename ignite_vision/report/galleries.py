@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ignite_vision.data.containers import Container
-from ignite_vision.data.preprocessing import Preprocessing
+from ignite_vision.data.preprocessing import Preprocessing, window
 from ignite_vision.evaluation.label_errors import Suspect
 from ignite_vision.evaluation.predictions import Predictions
 from ignite_vision.report.thumbnails import TINY, heat_picture, thumbnail, webp
@@ -105,11 +105,12 @@ def photo(image: torch.Tensor, name: str, true: str, predicted: str, best: list[
 
 
 def seen(image: torch.Tensor, preprocessing: Preprocessing) -> tuple[float, float, float, float]:
-    """Left, top, width and height of the square that the model saw, in percent of the image."""
+    """Left, top, width and height of what the model saw, in percent of the image."""
     height, width = image.shape[1:]
-    side = min(height, width) * preprocessing.crop / preprocessing.resize
-    box = (width - side) / 2 / width, (height - side) / 2 / height, side / width, side / height
-    left, top, across, down = (round(100 * value, 2) for value in box)
+    top, left, down, across = window(height, width, preprocessing)
+    left, top, across, down = (
+        round(100 * value, 2) for value in (left / width, top / height, across / width, down / height)
+    )
     return left, top, across, down
 
 

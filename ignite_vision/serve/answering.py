@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ignite_vision.data.images import LARGE, decode, pixels_of
+from ignite_vision.data.images import LARGE, decode, pixels_of, upright_size
 from ignite_vision.data.preprocessing import window
 from ignite_vision.inference.classifier import Classifier
 from ignite_vision.inference.heat import heat_layer, heat_maps
@@ -62,7 +62,7 @@ class Answering:
     async def running(self) -> AsyncIterator[None]:
         """Within, it answers. The first forward pass, which takes longer, is made before."""
         preprocessing = self.classifier.preprocessing
-        black = torch.zeros(preprocessing.channels, preprocessing.crop, preprocessing.crop, dtype=torch.uint8)
+        black = torch.zeros(preprocessing.channels, *preprocessing.size, dtype=torch.uint8)
         task = asyncio.create_task(self.batcher.run())
         await self.batcher(black)
         try:
@@ -114,9 +114,9 @@ class Answering:
             return await loop.run_in_executor(self.large, self._decode, data)
 
     def _decode(self, data: bytes | bytearray) -> Picture:
-        image = decode(data, NAME)
-        height, width = image.shape[1:]
-        return Picture(self.classifier.canvas(image).clone(), (height, width))  # not a view of the whole image
+        canvas = self.classifier.canvas
+        image = decode(data, NAME, canvas.least)
+        return Picture(canvas(image).clone(), upright_size(data, NAME))  # not a view of the whole image
 
     def _compute(self, canvases: list[torch.Tensor]) -> list[np.ndarray]:
         return list(self.classifier.probabilities(torch.stack(canvases), BATCHES))

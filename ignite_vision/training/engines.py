@@ -15,14 +15,14 @@ from ignite.handlers import EpochOutputStore
 from torch import nn
 
 from ignite_vision.augment import augment
-from ignite_vision.data.preprocessing import Preprocessing, center_crop, normalize
+from ignite_vision.data.preprocessing import Preprocessing, center_crop, normalize, plain
 from ignite_vision.errors import UserError
 from ignite_vision.loading.loaders import Loader
 from ignite_vision.loading.plan import Plan
 from ignite_vision.models.head import keep_frozen
 from ignite_vision.prepare import Prepared
 from ignite_vision.randomness import Purpose, seed_everything
-from ignite_vision.recipe import optimizer_class, refuse_unusable
+from ignite_vision.recipe_values import optimizer_class, refuse_unusable
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
 from ignite_vision.system.device import autocast
@@ -192,7 +192,7 @@ def prepare_training(prepared: Prepared, plan_kind: str) -> Prepare:
 
     def prepare(batch: Batch, device: torch.device, non_blocking: bool) -> tuple[torch.Tensor, torch.Tensor]:
         images, targets, u = (tensor.to(device, non_blocking=non_blocking) for tensor in batch)
-        images, targets = augment(images, targets, u, operations, preprocessing.crop)
+        images, targets = augment(images, targets, u, operations, plain(preprocessing.size))
         return normalize(images, preprocessing), targets
 
     return prepare
@@ -213,7 +213,7 @@ def prepare_evaluation(preprocessing: Preprocessing, plan_kind: str) -> Prepare:
 
     def prepare(batch: Batch, device: torch.device, non_blocking: bool) -> tuple[torch.Tensor, torch.Tensor]:
         images, targets = (tensor.to(device, non_blocking=non_blocking) for tensor in batch)
-        return normalize(center_crop(images, preprocessing.crop), preprocessing), targets
+        return normalize(center_crop(images, preprocessing.size), preprocessing), targets
 
     return prepare
 

@@ -17,6 +17,8 @@ from ignite_vision.system import distributed
 from ignite_vision.system.files import append_line, read_lines, sync, write_atomically
 
 DEFAULT_SCORE = "accuracy"
+COUNTS = ("epoch", "iteration")
+LARGEST = 1e300  # of any number: what is larger comes from no training
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_/.-]*")  # of a recorded number: a key, and a tag of TensorBoard's
 
 
@@ -54,6 +56,10 @@ class EpochRow:
             raise ValueError(f"{str(line)[:40]!r} is no epoch")
         for name, value in line.items():
             if not isinstance(value, str if name == "score" else float | int | None):
+                raise ValueError(f"{name} is {str(value)[:40]!r}")
+            if isinstance(value, float | int) and not abs(value) < LARGEST:
+                raise ValueError(f"{name} is beyond all measure")
+            if name in COUNTS and type(value) is not int:
                 raise ValueError(f"{name} is {str(value)[:40]!r}")
         values: dict[str, Any] = {name: math.nan if value is None else value for name, value in line.items()}
         fields = {name: values.pop(name) for name in FIELDS}

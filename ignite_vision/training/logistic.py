@@ -15,7 +15,7 @@ from ignite_vision.errors import UserError
 
 STRONGEST = 1e5  # weight of |W|²/2 against the sum of cross entropies; 1e4 was best for ten breeds of dogs
 FACTOR = 10**0.5  # by which each strength is below the one before
-TOLERANCE = 2e-4  # largest gradient of the mean cross entropy at which a head counts as solved
+TOLERANCE = 2e-4  # for a head that is to be used
 MOST_STEPS = 100  # of L-BFGS, for one strength
 CONSTANT = 1e-6  # deviation relative to the mean below which a feature counts as constant, in float32
 AT_ONCE = 4096  # rows that are in float64 at a time
@@ -69,11 +69,14 @@ class Regression:
         """Heads to start from: (H,C,D+1) float32, the bias last."""
         return self.rows.new_zeros(len(self.used), self.classes, self.rows.shape[1] + 1)
 
-    def solve(self, heads: torch.Tensor, strength: float) -> torch.Tensor:
-        """Return the best heads at a strength, (H,C,D+1), found from those that are given."""
+    def solve(self, heads: torch.Tensor, strength: float, tolerance: float = TOLERANCE) -> torch.Tensor:
+        """Return the best heads at a strength, (H,C,D+1), found from those that are given.
+
+        tolerance: the largest gradient of the mean cross entropy at which heads count as solved.
+        """
         heads = heads.clone().requires_grad_()
         lbfgs = torch.optim.LBFGS(
-            [heads], max_iter=MOST_STEPS, tolerance_grad=TOLERANCE, tolerance_change=0, line_search_fn="strong_wolfe"
+            [heads], max_iter=MOST_STEPS, tolerance_grad=tolerance, tolerance_change=0, line_search_fn="strong_wolfe"
         )
 
         def objective() -> torch.Tensor:

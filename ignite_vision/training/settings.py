@@ -50,6 +50,7 @@ def settings_of(prepared: Prepared, plan: Plan) -> dict[str, Any]:
             "sample": sample_digests(splits),
             "content": content_hash(splits) if prepared.options.verify_data else None,
             "sizes": {name: len(images) for name, images in splits.items()},
+            "skipped": len(splits.skipped),
         },
         "classes": list(splits.classes),
         "preprocessing": prepared.preprocessing.to_dict(),

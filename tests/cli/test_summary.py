@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ignite_vision import Splits
+from ignite_vision import Splits, datasets
 from ignite_vision.cli.summary import class_list, counted, results, summary
 from ignite_vision.jobs import rehearse
 from ignite_vision.loading.plan import Plan, choose
@@ -27,6 +27,14 @@ def lines(prepared, plan=None):
     """The summary by its first word."""
     found = summary(prepared, plan or choose(prepared))
     return {line.split()[0]: line for line in found}
+
+
+def test_the_summary_says_how_images_are_fitted(make_run, image_folder):
+    fields = {"data": image_folder, "data_function": datasets.image_folder, "model": "resnet18", "image_size": (48, 64)}
+    said = "RGB 48x64 (height x width), "
+    assert f"{said}resized to cover 55x73 (bilinear)" in lines(make_run(**fields, fit="crop"))["images"]
+    assert f"{said}whole images, padded (bilinear)" in lines(make_run(**fields, fit="pad"))["images"]
+    assert f"{said}whole images, squashed (bilinear)" in lines(make_run(**fields, fit="squash"))["images"]
 
 
 def test_the_summary_says_data_model_images_cache_training_and_directory(make_run, tmp_path):

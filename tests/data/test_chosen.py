@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ignite_vision import Splits
-from ignite_vision.data.chosen import chosen
+from ignite_vision.data.chosen import chosen, merged
 from ignite_vision.data.containers import ArrayImages
 from ignite_vision.errors import UserError
 
@@ -72,3 +72,29 @@ def test_a_torch_dataset_keeps_its_own_numbers_of_the_classes():
 
     some = chosen(Splits(Squares(), classes=PETS[:3]), ("bee", "cow"), None)
     assert seen(some.train) == [("train:1", 1, 0), ("train:2", 2, 1), ("train:3", 3, 1)]
+
+
+class TestMerged:
+    def test_the_new_class_has_the_place_of_the_first_and_images_keep_their_ids(self):
+        given = Splits(numbered(), test=numbered(4, "test"), classes=PETS)
+        some = merged(given, {"insect": ("bee", "ant")})
+        assert some.classes == ("insect", "cow", "dog")
+        assert seen(some.train) == [(f"train:{i}", i, (0, 0, 1, 2)[i % 4]) for i in range(12)]
+        assert some.test.targets.tolist() == [0, 0, 1, 2]
+        assert given.train.targets.tolist() == [0, 1, 2, 3] * 3
+        assert merged(given, None) is given
+
+    def test_a_class_that_is_called_so_already_is_part_of_it(self):
+        some = merged(Splits(numbered(), classes=PETS), {"bee": ("ant",), "beast": ("cow", "dog")})
+        assert some.classes == ("bee", "beast")
+        assert some.train.targets.tolist() == [0, 0, 1, 1] * 3
+
+    def test_a_name_that_the_data_does_not_have_is_refused_unless_it_need_not_have_all(self):
+        given = Splits(numbered(), classes=PETS)
+        with pytest.raises(UserError, match="the data has no class 'antt'. Did you mean 'ant'"):
+            merged(given, {"insect": ("antt", "bee")})
+        assert merged(given, {"insect": ("antt", "bee")}, strict=False).classes == ("ant", "insect", "cow", "dog")
+
+    def test_one_class_is_too_few(self):
+        with pytest.raises(UserError, match="merge leaves 1 class"):
+            merged(Splits(numbered(), classes=PETS), {"all": PETS})

@@ -305,3 +305,24 @@ def test_no_more_than_32_files_are_read_for_the_sample(tmp_path):
 
 def test_arrays_are_known_by_their_content():
     assert pool().stamp() == pool().sample_digest() == pool().fingerprint()
+
+
+def test_files_come_smaller_where_less_is_wanted_and_a_kind_made_from_them_stays_whole(tmp_path):
+    class Whole(ImageFiles):
+        def __getitem__(self, i):
+            return super().__getitem__(i)
+
+    def quarter(height, width):
+        return height // 4, width // 4
+
+    write_image(tmp_path / "a.jpg", size=(1200, 800))
+    images = ImageFiles(tmp_path, ["a.jpg"], [0])
+    small = images.at_scale(quarter)
+    assert images.scales
+    assert small[0][0].shape == small.subset([0])[0][0].shape == (3, 200, 300)
+    assert images[0][0].shape == (3, 800, 1200)
+    assert small.stamp() == images.stamp()
+    whole = Whole(tmp_path, ["a.jpg"], [0])
+    assert not whole.scales
+    assert whole.at_scale(quarter)[0][0].shape == (3, 800, 1200)
+    assert pool().at_scale(quarter)[0][0].shape == (1, 2, 2)

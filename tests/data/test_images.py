@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from ignite_vision.data import images
-from ignite_vision.data.images import MAX_BYTES, MAX_PIXELS, Header, decode, inspect, read_image
+from ignite_vision.data.images import MAX_BYTES, MAX_PIXELS, Header, decode, inspect, read_image, upright_size
 from ignite_vision.errors import UserError
 
 RANDOM = np.random.default_rng(0)
@@ -327,3 +327,84 @@ def test_a_header_that_is_none_is_one_error_that_names_the_file(tmp_path):
         with pytest.raises(UserError, match=why) as caught:
             inspect(tmp_path / name)
         assert caught.value.path == tmp_path / name
+
+
+class TestScaledDecoding:
+    """A large JPEG is decoded at a quarter or an eighth, down to what is wanted and no further."""
+
+    def saved(self, tmp_path, size=(1600, 1200), name="a.jpg", **options):
+        image = Image.linear_gradient("L").resize(size).convert(options.pop("mode", "RGB"))
+        path = tmp_path / name
+        image.save(path, **options)
+        return path
+
+    @pytest.mark.parametrize(
+        ("least", "shape"),
+        [
+            ((150, 200), (150, 200)),
+            ((151, 200), (300, 400)),
+            ((300, 401), (1200, 1600)),
+            ((301, 1), (1200, 1600)),
+            ((1, 1), (150, 200)),
+            (None, (1200, 1600)),
+        ],
+    )
+    def test_to_the_least_of_libjpegs_sizes_that_is_enough(self, tmp_path, least, shape):
+        path = self.saved(tmp_path)
+        assert read_image(path, lambda height, width: least).shape == (3, *shape)
+
+    @pytest.mark.parametrize("size", [(1601, 1203), (1607, 1193), (997, 1009), (3000, 170)])
+    def test_sides_that_do_not_divide_are_rounded_up(self, tmp_path, size):
+        path = self.saved(tmp_path, size)
+        seen = []
+
+        def least(height, width):
+            seen.append((height, width))
+            return height // 8, width // 8
+
+        shape = read_image(path, least).shape
+        assert seen == [size[::-1]]
+        assert shape == (3, -(-size[1] // 8), -(-size[0] // 8))
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_it_is_upright_and_asks_for_the_upright_size(self, tmp_path, orientation):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = self.saved(tmp_path, exif=exif)
+        whole = read_image(path)
+        quarter = read_image(path, lambda height, width: (height // 4, width // 4))
+        assert quarter.shape == (3, whole.shape[1] // 4, whole.shape[2] // 4)
+        assert (quarter.float() - whole[:, 2::4, 2::4].float()).abs().mean() < 3
+        assert upright_size(path.read_bytes(), "a") == tuple(whole.shape[1:])
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"progressive": True},
+            {"mode": "L"},
+            {"mode": "CMYK"},
+            {"subsampling": 0},
+            {"subsampling": 2},
+            {"quality": 30},
+        ],
+        ids=str,
+    )
+    def test_any_jpeg_is_so(self, tmp_path, options):
+        path = self.saved(tmp_path, **options)
+        made = read_image(path, lambda height, width: (height // 4, width // 4))
+        assert made.shape == (3, 300, 400)
+        assert (made.float() - read_image(path)[:, 2::4, 2::4].float()).abs().mean() < 3
+
+    def test_what_is_small_or_no_jpeg_comes_whole_with_the_same_bits(self, tmp_path):
+        for path in (
+            self.saved(tmp_path, (800, 600)),
+            self.saved(tmp_path, name="a.png"),
+            self.saved(tmp_path, name="a.webp"),
+        ):
+            assert read_image(path, lambda height, width: (1, 1)).equal(read_image(path))
+
+    def test_one_that_is_cut_off_is_still_an_error(self, tmp_path):
+        path = self.saved(tmp_path)
+        path.write_bytes(path.read_bytes()[:-2000])
+        with pytest.raises(UserError, match=r"the file is cut off \(.*a.jpg\)"):
+            read_image(path, lambda height, width: (100, 100))

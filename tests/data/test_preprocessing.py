@@ -204,3 +204,84 @@ def test_the_window_is_what_the_canvas_shows(size, interpolation):
         start, length = (window(*size, small)[k] for k in (first, first + 2))
         expected = start + (torch.arange(small.crop) + 0.5) * length / small.crop - 0.5
         assert (line - expected).abs()[2:-2].max() <= side / 255 + 0.05  # a level of grey
+
+
+def shaped(fit="crop", shape=(20, 30), resize=None, channels=3):
+    crop = min(shape)
+    numbers = {"mean": (0.4,) * channels, "std": (0.2,) * channels}
+    return Preprocessing(channels=channels, resize=resize or crop, crop=crop, shape=shape, fit=fit, **numbers)
+
+
+class TestFits:
+    """All of an image is seen, or its centre; in a square or not."""
+
+    @pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+    @pytest.mark.parametrize("shape", [(20, 30), (30, 20), (24, 24), (8, 60)])
+    @pytest.mark.parametrize("size", [(1, 1), (1, 90), (90, 1), (24, 24), (19, 31), (7, 300), (300, 7), (120, 180)])
+    def test_any_image_gets_the_shape(self, fit, shape, size):
+        how = shaped(fit, shape)
+        for channels in (1, 3):
+            assert canvas(photo(*size, channels), how, how.size).shape == (channels, *shape)
+        assert len(window(*size, how)) == 4
+
+    @pytest.mark.parametrize("shape", [(20, 30), (30, 20)])
+    def test_a_crop_of_another_shape_is_the_largest_that_fits(self, shape):
+        image = photo(60, 60)
+        whole = F.resize(image, [30, 30], antialias=True)
+        assert canvas(image, shaped("crop", shape), shape).equal(F.center_crop(whole, list(shape)))
+
+    def test_what_is_at_the_border_is_cut_off_by_crop_alone(self):
+        image = torch.zeros(3, 40, 120, dtype=torch.uint8)
+        image[:, :, :6] = image[:, :, -6:] = 255
+        for fit, seen in (("crop", False), ("pad", True), ("squash", True)):
+            how = Preprocessing(channels=3, resize=32, crop=32, fit=fit, mean=(0,) * 3, std=(1,) * 3)
+            assert bool(canvas(image, how, 32).amax() == 255) is seen
+
+    def test_bars_are_the_mean_on_both_sides_and_nearly_nothing_once_normalised(self):
+        how = shaped("pad", (30, 30))
+        image = photo(60, 20)
+        made = canvas(image, how, 30)
+        assert (made[:, :, :10] == how.grey).all() and (made[:, :, 20:] == how.grey).all()
+        assert made[:, :, 10:20].equal(resized(image, (30, 10), "bilinear"))
+        assert normalize(made[None], how)[..., :10].abs().max() < 0.01
+
+    def test_a_squashed_image_is_resized_to_the_shape(self):
+        image = photo(61, 35)
+        expected = F.resize(image, [20, 30], antialias=True)
+        assert canvas(image, shaped("squash"), (20, 30)).equal(expected)
+
+    @pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+    def test_a_canvas_for_random_crops_holds_the_one_for_evaluation(self, fit):
+        how = shaped(fit, resize=25 if fit == "crop" else None)
+        image = photo(41, 77)
+        assert center_crop(canvas(image, how, how.box), how.size).equal(canvas(image, how, how.size))
+
+    @pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+    @pytest.mark.parametrize("size", [(300, 500), (500, 300), (97, 41)])
+    def test_the_window_is_what_the_canvas_shows(self, fit, size):
+        how = shaped(fit, (48, 64), channels=1)
+        top, left, height, width = window(*size, how)
+        seen = canvas(torch.full((1, *size), 255, dtype=torch.uint8), how, how.size)[0] == 255
+        rows, columns = seen.any(1).sum() / 48 * height, seen.any(0).sum() / 64 * width
+        assert (rows, columns) == pytest.approx((min(height, size[0]), min(width, size[1])), rel=0.03)
+        assert top + height / 2 == pytest.approx(size[0] / 2, abs=height / 48)
+        assert left + width / 2 == pytest.approx(size[1] / 2, abs=width / 64)
+
+    def test_the_default_says_nothing_new_and_the_others_survive_json(self):
+        assert set(IMAGENET.to_dict()) == {"channels", "resize", "crop", "interpolation", "mean", "std"}
+        assert shaped("crop", (24, 24)).shape is None
+        for how in (shaped("pad"), shaped("squash", (24, 24)), shaped("crop", resize=22)):
+            assert Preprocessing.from_dict(json.loads(json.dumps(how.to_dict()))) == how
+
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            ({"fit": "stretch"}, "no fit 'stretch'. Choose one of crop, pad, squash"),
+            ({"fit": "pad"}, "cuts nothing with fit='pad', and resize=256 is not crop=224"),
+            ({"shape": (100, 200)}, "has crop=224, which is no side of shape=100x200"),
+        ],
+    )
+    def test_what_contradicts_itself_is_refused(self, wrong, message):
+        with pytest.raises(UserError) as failure:
+            Preprocessing(**{**IMAGENET.to_dict(), **wrong})
+        assert message in str(failure.value)

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from ignite_vision.data.containers import ArrayImages, ImageFiles
+from ignite_vision.data.skipping import without
 from ignite_vision.data.splits import Splits, cut, fingerprint
 from ignite_vision.data.splits_csv import apply_csv, resized, write_csv
 from ignite_vision.errors import UserError
@@ -119,3 +120,18 @@ def test_a_file_of_another_size_is_named_with_both_sizes(tmp_path):
     (tmp_path / "data" / "b.png").write_bytes(bytes(1234))
     assert resized(given, tmp_path / "splits.csv") == [f"'b.png': {before} -> 1,234 bytes"]
     assert resized(splits(), tmp_path / "splits.csv") == []
+
+
+def test_skipped_images_are_recorded_and_may_vanish_or_be_repaired(tmp_path):
+    given = files_of(tmp_path, ["0.png", "1.png", "2.png", "3.png"])
+    key = (given.train.sample_id(1), given.classes[int(given.train.targets[1])])
+    parts = cut(without(given, [key]), 0.3, 0.3, 0)
+    write_csv(parts, tmp_path / "splits.csv")
+    rows = (tmp_path / "splits.csv").read_text().splitlines()
+    assert [row.split(",")[2] for row in rows].count("skipped") == 1
+    for now in (given, without(given, [key])):  # repaired; gone
+        again = apply_csv(now, tmp_path / "splits.csv")
+        assert fingerprint(again) == fingerprint(parts)
+        assert again.skipped == parts.skipped
+        write_csv(again, tmp_path / "again.csv")
+        assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "splits.csv").read_bytes()

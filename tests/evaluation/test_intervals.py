@@ -77,7 +77,7 @@ def test_a_bootstrap_covers_the_truth_nearly_as_often_as_it_says(statistic):
     generator = np.random.default_rng(0)
     cells = TRUTH * (SIZES / SIZES.sum())[:, None] * 1e9
     true = statistic(counts_of(cells))
-    found = [bootstrap(drawn(generator), statistic, seed, draws=400) for seed in range(300)]
+    found = [bootstrap(drawn(generator), [statistic], seed, draws=400)[0] for seed in range(300)]
     assert 0.88 < np.mean([low <= true <= high for low, high in found]) < 0.98
 
 
@@ -90,15 +90,15 @@ def test_a_bootstrap_of_the_cells_is_one_of_the_images():
         float(macro_f1(counts_of(np.bincount(generator.choice(cells, len(cells)), minlength=64).reshape(8, 8))))
         for _ in range(2000)
     ]
-    assert bootstrap(confusion, macro_f1, 0) == pytest.approx(np.quantile(each, [0.025, 0.975]), abs=0.01)
+    assert bootstrap(confusion, [macro_f1], 0)[0] == pytest.approx(np.quantile(each, [0.025, 0.975]), abs=0.01)
 
 
 def test_a_bootstrap_is_the_same_each_time_and_however_much_fits_into_memory(monkeypatch):
     confusion, losses = drawn(np.random.default_rng(2)), np.random.default_rng(3).exponential(size=100)
-    whole = bootstrap(confusion, macro_f1, 5), bootstrap_mean(losses, 5)
-    assert whole == (bootstrap(confusion, macro_f1, 5), bootstrap_mean(losses, 5))
+    whole = bootstrap(confusion, [macro_f1, balanced_accuracy], 5), bootstrap_mean(losses, 5)
+    assert whole == (bootstrap(confusion, [macro_f1, balanced_accuracy], 5), bootstrap_mean(losses, 5))
     monkeypatch.setattr(intervals, "AT_ONCE", 1000)
-    assert whole == (bootstrap(confusion, macro_f1, 5), bootstrap_mean(losses, 5))
+    assert whole == (bootstrap(confusion, [macro_f1, balanced_accuracy], 5), bootstrap_mean(losses, 5))
 
 
 def test_the_interval_of_a_mean_covers_it_nearly_as_often_as_it_says():
@@ -107,9 +107,31 @@ def test_the_interval_of_a_mean_covers_it_nearly_as_often_as_it_says():
     assert 0.90 < np.mean([low <= 1 <= high for low, high in found]) < 0.98
 
 
+def rare(generator):
+    """Nearly all losses are nothing; one of 2,000 is large."""
+    return np.where(generator.random(30_000) < 0.0005, 30.0, 0.001)
+
+
+@pytest.mark.parametrize("draw", [lambda generator: generator.exponential(size=30_000), rare], ids=["many", "rare"])
+def test_a_mean_of_very_many_has_the_interval_that_single_draws_give(draw, monkeypatch):
+    values = draw(np.random.default_rng(5))
+    low, high = bootstrap_mean(values, 6, draws=1000)
+    assert (low, high) == bootstrap_mean(values, 6, draws=1000)
+    monkeypatch.setattr(intervals, "MANY", len(values))
+    one_low, one_high = bootstrap_mean(values, 6, draws=1000)
+    assert high - low == pytest.approx(one_high - one_low, rel=0.1)
+    assert abs(low - one_low) < 0.1 * (one_high - one_low)
+
+
+def test_statistics_of_one_bootstrap_are_those_of_their_own():
+    confusion = drawn(np.random.default_rng(2))
+    both = bootstrap(confusion, [macro_f1, balanced_accuracy], 5)
+    assert both == [bootstrap(confusion, [one], 5)[0] for one in (macro_f1, balanced_accuracy)]
+
+
 def test_of_one_image_an_interval_is_a_point_and_of_none_there_is_none():
     assert bootstrap_mean(np.array([0.5]), 0) == (0.5, 0.5)
-    assert bootstrap(np.array([[1, 0], [0, 0]]), balanced_accuracy, 0) == (1, 1)
+    assert bootstrap(np.array([[1, 0], [0, 0]]), [balanced_accuracy], 0) == [(1, 1)]
     assert all(map(math.isnan, bootstrap_mean(np.array([]), 0)))
 
 

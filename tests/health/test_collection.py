@@ -1,5 +1,7 @@
 """All images in one row."""
 
+from ignite_vision import datasets
+from ignite_vision.data.splits import cut
 from ignite_vision.health.collection import Collection
 from tests.helpers.pictures import write_pictures
 
@@ -30,3 +32,15 @@ def test_twenty_names_are_shown(tmp_path, collected):
     images = collected(write_pictures(tmp_path, classes=3, each=9))
     assert len(images.names(range(27))) == 20
     assert images.names([2, 0, 1]) == tuple(sorted(images.name(k) for k in range(3)))
+
+
+def test_every_image_of_a_cut_is_found_where_it_was_before(tmp_path):
+    for split in ("train", "test"):
+        write_pictures(tmp_path / split, each=8, first=0 if split == "train" else 500)
+    given = datasets.image_folder(tmp_path)
+    before, after = Collection(given), Collection(cut(given, 0.3, 0.1, 7))
+    places = before.places_of(after)
+    assert [before.name(int(k)) for k in places] == [after.name(k) for k in range(len(after))]
+    some = Collection(type(given)(given.train.subset(range(3, 20)), None, None, given.classes))
+    part = Collection(cut(some.splits, 0.3, 0.1, 7))
+    assert [some.name(int(k)) for k in some.places_of(part)] == [part.name(k) for k in range(len(part))]

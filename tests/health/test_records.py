@@ -19,3 +19,10 @@ def test_sides_are_told_by_length():
 def test_formats_have_numbers():
     assert format_name(code("PNG", ("JPEG", "PNG"))) == "PNG"
     assert format_name(code("TGA", ("JPEG", "PNG"))) == format_name(UNKNOWN) == "no file"
+
+
+def test_records_in_another_order_keep_their_reasons():
+    rows = np.zeros(3, dtype=RECORD)
+    rows["width"] = (1, 2, 3)
+    records = Records(rows, {0: "empty", 2: "cut off"}).at(np.array([2, 1]))
+    assert (records.rows["width"].tolist(), records.reasons) == ([3, 2], {0: "cut off"})

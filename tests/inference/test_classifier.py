@@ -6,13 +6,15 @@ import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 from ignite_vision import Classifier, datasets
 from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.inference.classifier import sizes_on
 from ignite_vision.jobs import predict_split
 from ignite_vision.models.model_file import read_header
-from tests.helpers.runs import built, plan_of, train
+from tests.helpers.pictures import picture, save
+from tests.helpers.runs import built, interrupted, plan_of, said, train
 
 SMALL = {"data_function": datasets.image_folder, "epochs": 1}
 
@@ -71,6 +73,12 @@ class TestTheSameBits:
     def test_of_our_own_networks(self, make_run, image_folder, tmp_path, model, precision):
         data = {"data_function": datasets.image_folder, "data": image_folder}
         says_what_the_run_said(lambda: make_run(model=model, precision=precision, epochs=1, **data), tmp_path)
+
+    @pytest.mark.parametrize("fit", ["pad", "squash"])
+    def test_of_images_that_are_seen_whole(self, make_run, image_folder, tmp_path, fit, precision):
+        fields = {"model": "cifar10_cnn", "fit": fit, "precision": precision, "data": image_folder, **SMALL}
+        prepared = says_what_the_run_said(lambda: make_run(**fields), tmp_path)
+        assert read_header(prepared.directory.model)["preprocessing"]["fit"] == fit
 
     @pytest.mark.slow
     @pytest.mark.parametrize("model", ["squeezenet1_0", "mobilenet_v2", "resnet18"])
@@ -244,3 +252,55 @@ class TestWhatIsNoModel:
             with pytest.raises(UserError, match=what) as failure:
                 Classifier.load(tmp_path / name)
             assert failure.value.code == 2
+
+
+class TestLargePhotographs:
+    """They are decoded at a fraction of their size, by the same rule everywhere."""
+
+    @pytest.fixture
+    def large(self, tmp_path):
+        root = tmp_path / "large"
+        for c, name in enumerate(("apple", "banana")):
+            for i in range(9):
+                size = (1000 + 16 * i, 900 - 7 * i) if i % 2 else (900 - 7 * i, 1000 + 16 * i)
+                save(root, f"{name}/{i}.jpg", picture(100 * c + i, size), quality=85)
+        return root
+
+    def fields(self, folder, **more):
+        return {"model": "cifar10_cnn", "precision": "fp32", "data": folder, "batch_size": 8, **SMALL, **more}
+
+    def test_a_file_alone_has_the_runs_bits(self, make_run, large, tmp_path):
+        prepared = make_run(**self.fields(large))
+        train(prepared)
+        assert read_header(prepared.directory.model)["preprocessing"]["reader"] == 2
+        classifier = Classifier.load(prepared.directory, device="cpu")
+        paths = [prepared.splits.test.path(i) for i in range(len(prepared.splits.test))]
+        found = [answer.probabilities for answer in classifier.predict(paths)]
+        assert [(classifier.classes[p.argmax()], f"{p.max():.6f}") for p in found] == printed(prepared)
+        whole = [answer.probabilities for answer in classifier.predict([Image.open(path) for path in paths])]
+        assert 0 < max(abs(a - b).max() for a, b in zip(found, whole, strict=True)) < 0.02
+
+    def test_a_run_that_began_with_whole_ones_keeps_them(self, make_run, large, monkeypatch):
+        monkeypatch.setattr("ignite_vision.prepare.SCALED", 1)
+        interrupted(make_run(**self.fields(large, epochs=3)), at=2)
+        monkeypatch.undo()
+        resumed = make_run(**self.fields(large, epochs=3))
+        assert resumed.preprocessing.reader == 1
+        assert "reader" not in resumed.directory.read_settings()["preprocessing"]
+        train(resumed)
+        assert not any("bit-exact" in line for line in said(resumed))
+
+    def test_each_reader_has_pixels_of_its_own_on_disk(self, make_run, large, tmp_path, monkeypatch):
+        scaled = make_run(**self.fields(large, cache="pixels"))
+        train(scaled)
+        monkeypatch.setattr("ignite_vision.prepare.SCALED", 1)
+        whole = make_run(out=tmp_path / "whole", **self.fields(large, cache="pixels"))
+        train(whole)
+        again = make_run(out=tmp_path / "none", **self.fields(large, cache="none"))
+        train(again)
+        names = ("predictions.csv", "history.jsonl")
+        assert all((whole.directory / n).read_bytes() == (again.directory / n).read_bytes() for n in names)
+        assert any((whole.directory / n).read_bytes() != (scaled.directory / n).read_bytes() for n in names)
+
+    def test_arrays_have_no_reader(self, make_run):
+        assert make_run().preprocessing.reader == 1

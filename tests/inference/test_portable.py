@@ -1,5 +1,6 @@
 """What an exported network does to an image is what our own canvas does, bit for bit."""
 
+import dataclasses
 import random
 
 import pytest
@@ -47,6 +48,23 @@ def test_the_window_is_the_canvas_bit_for_bit_at_random_sizes(interpolation, siz
 def test_so_it_is_at_the_sizes_where_rules_change(size, interpolation):
     found, wanted = windows(picture(*size, seed=1), preprocessing(interpolation=interpolation))
     assert found.equal(wanted)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
+def test_so_it_is_of_every_fit_and_shape(fit, interpolation):
+    draw = random.Random(f"{fit} {interpolation}")
+    for seed in range(25):
+        shape, channels = draw.choice([(8, 8), (20, 30), (37, 24), (9, 60), (17, 16)]), draw.choice([1, 3])
+        most = draw.choice([(60, 60), (200, 200), (900, 6), (6, 900), (2, 3)])
+        height, width = draw.randint(1, most[0]), draw.randint(1, most[1])
+        crop = min(shape)
+        resize = draw.choice([crop, crop + 1, 2 * crop]) if fit == "crop" else crop
+        plan = preprocessing(resize, crop, channels, interpolation)
+        plan = dataclasses.replace(plan, fit=fit, shape=shape)
+        images = picture(height, width, seed)
+        found, wanted = Window(plan)(images.permute(0, 2, 3, 1)), canvas(images, plan, plan.size).float()
+        assert found.equal(wanted), (height, width, resize, shape, channels)
 
 
 @pytest.mark.slow

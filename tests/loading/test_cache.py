@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from ignite_vision.errors import NOT_SAVED, UserError
-from ignite_vision.loading import cache
-from ignite_vision.loading.cache import SHARD_ROWS, Shards, clean, has_room, with_progress
+from ignite_vision.loading.cache import SHARD_ROWS, Shards, clean, has_room
 
 
 def filled(n=2500, shape=(2, 3), dtype=torch.float32, key="k"):
@@ -90,14 +89,6 @@ def test_room_is_asked_of_the_disk_that_the_folder_will_be_on(tmp_path, monkeypa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "yet" / "there"))
     assert has_room(1)
     assert not has_room(1 << 60)
-
-
-def test_progress_is_said_every_few_seconds_with_an_estimate(monkeypatch):
-    clock = iter(range(0, 100, 4))
-    monkeypatch.setattr(cache.time, "monotonic", lambda: float(next(clock)))
-    lines = []
-    assert list(with_progress("abcd", 4, "decoding", lines.append)) == list("abcd")
-    assert lines == ["decoding: 50%, 8 s to go", "decoding: 100%, 0 s to go"]
 
 
 def test_what_a_killed_command_left_long_ago_is_deleted(tmp_path):

@@ -1,15 +1,21 @@
 """Where rows come from: whatever kind a source is, its rows are the same to the bit."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset
 
 from ignite_vision import datasets
-from ignite_vision.data.containers import ArrayImages, as_images
-from ignite_vision.data.preprocessing import Canvas, Preprocessing
+from ignite_vision.data import hash_store
+from ignite_vision.data.containers import ArrayImages, ImageFiles, as_images
+from ignite_vision.data.hashing import perceptual_hash
+from ignite_vision.data.preprocessing import SCALED, Canvas, Preprocessing, plain
 from ignite_vision.loading import sources
+from ignite_vision.loading.cache import Shards
 from ignite_vision.loading.sources import Decoded, Mapped, Resident, Views, pixel_source
+from tests.helpers.pictures import picture, save
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 PREPROCESSING = Preprocessing(channels=3, resize=40, crop=32, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -33,6 +39,18 @@ def test_every_kind_gives_the_same_rows(decoded, kind, on_disk, made):
     assert rows.shape == (4, 3, 40, 40)
     assert rows.equal(torch.stack([decoded.to_canvas(decoded.images[i][0]) for i in INDEX]))
     assert rows.is_contiguous(memory_format=torch.channels_last) or kind != "resident"
+
+
+def test_each_fit_has_pixels_of_its_own_on_disk(image_folder):
+    images = datasets.image_folder(image_folder).train
+    hows = [
+        Preprocessing(channels=3, resize=32, crop=32, mean=(0.5,) * 3, std=(0.5,) * 3, fit=fit, shape=shape)
+        for fit, shape in (("crop", None), ("pad", None), ("squash", None), ("pad", (32, 40)), ("squash", (32, 40)))
+    ]
+    for how in hows:
+        decoded = Decoded(images, Canvas(how, plain(how.size)), seed=0)
+        assert pixel_source(decoded, "pixels", True, CPU, print)[0, INDEX].equal(decoded[0, INDEX])
+    assert len(list(Shards("pixels", {}, 1, (1,), torch.uint8).folder.parent.glob("pixels-*"))) == len(hows)
 
 
 def test_arrays_in_memory_are_taken_as_they_are():
@@ -86,3 +104,32 @@ def test_workers_read_for_whoever_would_wait(decoded):
     assert [mapped.wants_workers(device) for device in (CPU, GPU)] == [False, True]
     resident = Resident(torch.zeros(2, 4))
     assert not (resident.wants_workers(GPU) or Views(resident, 1).wants_workers(GPU) or Views(resident, 1).pinned)
+
+
+@pytest.mark.parametrize(("kind", "on_disk"), [("resident", False), ("pixels", True)])
+def test_files_that_are_decoded_anyway_leave_their_hashes(decoded, kind, on_disk, monkeypatch):
+    pixel_source(decoded, kind, on_disk, CPU, print)
+    found, known = hash_store.kept(decoded.images)
+    assert known.all()
+    assert (found[5] == perceptual_hash(decoded.images[5][0])).all()
+    monkeypatch.setattr(sources, "perceptual_hash", None)  # would fail: nothing is hashed again
+    pixel_source(decoded, kind, on_disk, CPU, print)
+
+
+def test_what_may_change_leaves_no_hash():
+    images = as_images(Restless(), "train")
+    with Decoded(images, Canvas(PREPROCESSING, 40), 0).leaving_hashes():
+        pass
+    assert not hash_store.kept(images)[1].any()
+
+
+def test_a_photograph_that_comes_smaller_leaves_no_hash(tmp_path):
+    for name, size in (("large.jpg", (1200, 900)), ("small.jpg", (120, 90))):
+        save(tmp_path, name, picture(1, size))
+    images = ImageFiles(tmp_path, ["large.jpg", "small.jpg"], [0, 1])
+    to_canvas = Canvas(dataclasses.replace(PREPROCESSING, reader=SCALED), 32)
+    decoded = Decoded(images, to_canvas, 0)
+    with decoded.leaving_hashes():
+        rows = decoded[0, np.array([0, 1])]
+    assert hash_store.kept(images)[1].tolist() == [False, True]
+    assert not rows[0].equal(to_canvas(images[0][0])) and rows[1].equal(to_canvas(images[1][0]))

@@ -102,6 +102,16 @@ def test_a_field_that_is_missing_or_out_of_bounds_is_named(field, values):
         {"interpolation": "lanczos"},
         {"interpolation": ["bilinear"]},
         {"more": 1},
+        {"fit": "stretch"},
+        {"fit": ["pad"]},
+        {"fit": "pad"},
+        {"shape": [224]},
+        {"shape": [224, 10**9]},
+        {"shape": [224, 0]},
+        {"shape": [100, 200]},
+        {"shape": "224"},
+        {"reader": 3},
+        {"reader": None},
     ],
 )
 def test_preprocessing_that_nothing_could_be_seen_through_is_refused(change):

@@ -15,7 +15,7 @@ import torch
 from ignite.engine import Events
 from torch import nn
 
-from ignite_vision import Recipe, Splits
+from ignite_vision import Recipe, Splits, datasets
 from ignite_vision.data.containers import ArrayImages
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation.metrics import metrics
@@ -95,11 +95,11 @@ def network(num_classes):
     )
 
 
-def trained(out, say=lambda _line: None, data=data_72, **fields):
+def trained(out, say=lambda _line: None, data=data_72, folder=None, **fields):
     """Train, evaluate, and return the weights."""
     fields = {"model": network, "epochs": 2, "batch_size": 12, "precision": "fp32", **fields}
     loaded = LoadedRecipe(Recipe(data=data, **fields), "tiny", "tiny", Path(__file__))
-    run = prepare(loaded, {}, Options(out=out, device="cpu", workers=0), say)
+    run = prepare(loaded, {}, Options(out=out, data=folder, device="cpu", workers=0), say)
     train_and_evaluate(run, lambda *_: None)
     return {name: tensor.numpy() for name, tensor in run.model.state_dict().items()}
 
@@ -346,6 +346,7 @@ def command(tmp_path):
             text=True,
             timeout=400,
         )
+        print(done.stderr)  # shown where a test fails
         return done.returncode, done.stderr
 
     return run
@@ -422,3 +423,21 @@ def test_torchrun_gives_the_same_bytes_and_another_number_of_processes_is_not_ex
     assert code == 0
     assert "no longer bit-exact from here; changed since the run began: processes: 2 -> 1" in errors
     assert json.loads((tmp_path / "spawned" / "metrics.json").read_text())["exact"] is False
+
+
+def skipping(out, folder):
+    """Train on photographs of which some are broken; what was said, and the rows of splits.csv."""
+    said = []
+    weights = trained(out, said.append, datasets.image_folder, model="cifar10_cnn", on_bad_image="skip", folder=folder)
+    return weights, [line for line in said if "skipped" in line], (out / "splits.csv").read_text()
+
+
+def test_two_processes_skip_what_one_skips(image_folder, tmp_path):
+    for name in ("apple/03.jpg", "apple/04.jpg", "cherry/07.jpg"):
+        path = image_folder / name
+        path.write_bytes(path.read_bytes()[:-40])
+    ((_, said, rows),) = together(1, skipping, tmp_path / "one", image_folder)
+    first, second = together(2, skipping, tmp_path / "two", image_folder)
+    assert first[1] == said and len(said) == 1
+    assert first[2] == second[2] == rows
+    assert all((first[0][name] == second[0][name]).all() for name in first[0])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ignite_vision.data.containers import ArrayImages
+from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.evaluation.label_errors import Suspect
 from ignite_vision.report.galleries import galleries, seen, suspect_cards
 from tests.helpers.reports import RGB, pictures, predicted
@@ -53,6 +54,11 @@ def test_heat_is_asked_for_the_predicted_class_and_lies_where_the_model_looked()
 )
 def test_what_the_model_saw_is_the_square_in_the_middle(size, box):
     assert seen(torch.zeros(3, *size, dtype=torch.uint8), RGB) == pytest.approx(box, abs=0.01)
+
+
+def test_of_an_image_with_bars_it_is_more_than_the_image():
+    how = Preprocessing(channels=3, resize=32, crop=32, fit="pad", mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert seen(torch.zeros(3, 30, 60, dtype=torch.uint8), how) == pytest.approx((0, -50, 100, 200), abs=0.01)
 
 
 def test_suspects_show_the_image_of_their_split_and_what_it_looks_like():

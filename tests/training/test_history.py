@@ -65,10 +65,29 @@ def test_a_line_that_a_crash_cut_off_is_left_out(rows):
     assert [row.epoch for row in read_again(rows).rows] == [1]
 
 
+ODD = [
+    json.dumps(ROW.to_line() | change)
+    for change in ({"lr": "fast"}, {"lr": 10**400}, {"val_loss": math.inf}, {"epoch": None}, {"iteration": 0.5})
+]
+
+
 @pytest.mark.parametrize(
     "line",
-    ["5", "[]", '"text"', "null", "{", '{"epoch": 1}', "[" * 20_000, json.dumps(ROW.to_line() | {"lr": "fast"})],
-    ids=["number", "list", "text", "null", "half", "fields", "deep", "type"],
+    ["5", "[]", '"text"', "null", "{", '{"epoch": 1}', "[" * 20_000, *ODD],
+    ids=[
+        "number",
+        "list",
+        "text",
+        "null",
+        "half",
+        "fields",
+        "deep",
+        "type",
+        "huge",
+        "infinite",
+        "no epoch",
+        "half an epoch",
+    ],
 )
 def test_a_damaged_line_is_never_more_than_a_value_or_lookup_error(rows, line):
     rows.path.write_text(line + "\n")

@@ -28,21 +28,29 @@ SET = "Set a field of the recipe, such as split_seed; repeatable."
 @click.option("--out", type=PATH, help=OUT)
 @workers
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help=SET)
+@click.option("--labels/--no-labels", default=True, help="Judge labels, by a pretrained network.  [default: --labels]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def check(
-    target: str, data: Path | None, out: Path | None, workers: int | None, settings: tuple[str, ...], as_json: bool
+    target: str,
+    data: Path | None,
+    out: Path | None,
+    workers: int | None,
+    settings: tuple[str, ...],
+    labels: bool,
+    as_json: bool,
 ) -> None:
     """Say what may be wrong with images, before training.
 
     Every image is decoded once: files that cannot be read, pictures that show nothing, the same picture twice or in two
-    splits, classes that are given away by their files. Exit code 2 if something must be fixed.
+    splits, classes that are given away by their files. Labels of photographs are judged by the features of a pretrained
+    network, which `run` finds again. Exit code 2 if something must be fixed.
     """
     from ignite_vision.checking import check as checked
     from ignite_vision.system.process import resume_garbage_collection
 
     began = time.monotonic()
     resume_garbage_collection()
-    found = checked(target, data, out, overrides_of(settings, {}), workers, say)
+    found = checked(target, data, out, overrides_of(settings, {}), workers, say, labels)
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
     else:
@@ -55,7 +63,10 @@ def check(
 def lines(found: Checked, seconds: float) -> Iterator[str]:
     """Yield what is printed: the images, two lines for each finding, what to do next."""
     images = found.subject.images
-    yield (f"{found.subject.name}: {len(images):,} images, {len(images.classes):,} classes, checked in {seconds:.0f} s")
+    judging = found.labels.seconds
+    labels = "" if judging is None else f", {judging:.0f} s of it for the labels"
+    sizes = f"{len(images):,} images, {len(images.classes):,} classes"
+    yield f"{found.subject.name}: {sizes}, checked in {seconds:.0f} s{labels}"
     for finding in found.findings:
         yield f"{finding.level:<5}  {finding.message}"
         yield f"         {finding.next_step}"

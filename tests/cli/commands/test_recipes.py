@@ -1,5 +1,6 @@
 """`list` and `show`."""
 
+import json
 import re
 
 import pytest
@@ -12,6 +13,23 @@ def test_list_names_every_recipe_with_its_title(ignite_vision):
     assert code == 0
     assert re.search(r"^digits\s+Handwritten digits with a small CNN", out, re.M)
     assert len(out.splitlines()) == 7
+
+
+def test_lists_are_json_where_that_is_asked_for(ignite_vision):
+    _, out, _ = ignite_vision("list", "--json")
+    recipes = json.loads(out)
+    assert recipes["format"] == 1
+    assert recipes["recipes"][3]["name"] == "digits"
+    assert recipes["recipes"][3]["title"].startswith("Handwritten digits")
+    _, out, _ = ignite_vision("list", "--models", "mobilenet_v2", "--json")
+    (model,) = json.loads(out)["models"]
+    assert model == {
+        "name": "mobilenet_v2",
+        "parameters": 3_504_872,
+        "pixels": 224,
+        "weights": True,
+        "license": None,
+    }
 
 
 def test_show_prints_the_docstring_the_fields_and_the_file(ignite_vision):
