@@ -22,9 +22,10 @@ from ignite_vision.evaluation.frozen import is_too_much, suspects_by
 from ignite_vision.evaluation.label_errors import Suspect, listed, suspect_rows, unsharpened
 from ignite_vision.evaluation.predictions import Predictions
 from ignite_vision.evaluation.tables import as_csv
+from ignite_vision.health.duplicates import Row, read_pairs
 from ignite_vision.inference.answers import on_canvas
 from ignite_vision.inference.classifier import Classifier
-from ignite_vision.inference.heat import heat_layer, heat_maps
+from ignite_vision.inference.heat import heat_layer, heat_maps, of_tokens
 from ignite_vision.loading.features import Features
 from ignite_vision.models.head import split_at_head
 from ignite_vision.prepare import Options, Say, prepare
@@ -33,6 +34,7 @@ from ignite_vision.recipe import Recipe, override
 from ignite_vision.recipe_files import LoadedRecipe, load_again
 from ignite_vision.report.galleries import Heat
 from ignite_vision.report.page import Evidence, render
+from ignite_vision.report.twins import known_pairs
 from ignite_vision.run_data import found_again, own_splits
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system.files import data_home, read_lines, write_atomically
@@ -107,6 +109,7 @@ def collect(subject: Subject, say: Say) -> Evidence:
         raise UserError("cannot read history.jsonl: no epoch in it", subject.directory.history, hint, code=DAMAGED)
     predictions, features = seen_by_head(subject, "test", say)
     suspects, judged = doubts(subject, predictions, say)
+    layer = heat_layer(classifier)
     return Evidence(
         title=settings["name"],
         subtitle=subtitle(settings),
@@ -116,10 +119,12 @@ def collect(subject: Subject, say: Say) -> Evidence:
         preprocessing=classifier.preprocessing,
         history=rows,
         features=features,
-        heat=heat_of(classifier, subject.splits.test),
+        heat=heat_of(classifier, subject.splits.test, layer),
+        of_tokens=layer is not None and of_tokens(classifier, layer),
         suspects=suspects,
         judged=judged,
         check=read_check(subject.directory),
+        pairs=pairs_of(subject),
         facts=facts(subject),
         command=command(subject),
         environment=environment(subject),
@@ -185,9 +190,14 @@ def cached_features(subject: Subject) -> Features | None:
         return None
 
 
-def heat_of(classifier: Classifier, images: Container) -> Heat | None:
-    """What shows where a class was seen in test images; None for a network without a map."""
-    layer = heat_layer(classifier)
+def pairs_of(subject: Subject) -> list[Row] | None:
+    """Near-identical images as `check` found them, else by hashes that are known; None where they are not."""
+    found = read_pairs(subject.directory.duplicates)
+    return known_pairs(subject.splits) if found is None else found
+
+
+def heat_of(classifier: Classifier, images: Container, layer: str | None) -> Heat | None:
+    """What shows where a class was seen in test images, at a layer; None for a network without a map."""
     if layer is None:
         return None
 

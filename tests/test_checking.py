@@ -55,7 +55,7 @@ def test_the_same_command_writes_the_same_bytes(photos, tmp_path):
 
 def test_every_image_is_decoded_once_and_run_finds_the_hashes(photos, tmp_path, monkeypatch):
     decoded = []
-    monkeypatch.setattr(containers, "read_image", lambda path: decoded.append(path) or read_image(path))
+    monkeypatch.setattr(containers, "read_image", lambda path, *more: decoded.append(path) or read_image(path, *more))
     monkeypatch.setattr("ignite_vision.checking.render", lambda *_: "")  # which shows some
     checked(photos, tmp_path / "out")
     assert len(decoded) == len(set(decoded)) == 31

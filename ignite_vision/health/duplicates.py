@@ -191,22 +191,49 @@ def as_csv(images: Collection, pairs: Pairs) -> str:
     return text.getvalue()
 
 
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of duplicates.csv: two ids, how many of 256 bits differ, and the split of each."""
+
+    a: str
+    b: str
+    bits: int
+    mirrored: bool
+    split_a: str
+    split_b: str
+
+
+def read_pairs(path: Path) -> list[Row] | None:
+    """The rows of duplicates.csv; None where there is no such file. UserError if it cannot be read."""
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
+            return [_row(fields) for fields in csv.DictReader(lines)]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        what, next_step = f"cannot read {FILE}: {error}", "Delete it, or run `ignite-vision check` again."
+        raise UserError(what, path, next_step) from error
+
+
+def _row(fields: dict[str, str]) -> Row:
+    """ValueError or TypeError for what is no number, or cut off."""
+    split_a, split_b, a, b = texts = [fields[name] for name in ("split_a", "split_b", "a", "b")]
+    if None in texts:
+        raise ValueError(f"the line of {a} is cut off")
+    return Row(a, b, int(fields["bits"]), fields["mirrored"] == "1", split_a, split_b)
+
+
 def read_twins(path: Path, split: str) -> set[str] | None:
     """Ids of a split's images that have a twin in train, from duplicates.csv; None where there is no such file.
 
     UserError if it cannot be read.
     """
-    found = set()
-    try:
-        with path.open(encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines):
-                sides = {row["split_a"]: row["a"], row["split_b"]: row["b"]}
-                if set(sides) == {split, "train"}:
-                    found.add(sides[split])
-    except FileNotFoundError:
+    rows = read_pairs(path)
+    if rows is None:
         return None
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise UserError(
-            f"cannot read {FILE}: {error}", path, "Delete it, or run `ignite-vision check` again."
-        ) from error
+    found = set()
+    for row in rows:
+        sides = {row.split_a: row.a, row.split_b: row.b}
+        if set(sides) == {split, "train"}:
+            found.add(sides[split])
     return found

@@ -8,14 +8,20 @@ import torch
 
 from ignite_vision.data.preprocessing import normalize
 from ignite_vision.inference.classifier import Classifier
-from ignite_vision.report.heat_maps import gradcam, last_map
+from ignite_vision.report.heat_maps import gradcam, is_of_tokens, last_map
 from ignite_vision.system.device import autocast
 
 
 def heat_layer(classifier: Classifier) -> str | None:
-    """Name of the layer that heat maps are taken at; None for a network that has no map, as a vision transformer."""
+    """Name of the layer that heat maps are taken at; None for a network that has no map."""
     preprocessing = classifier.preprocessing
     return last_map(classifier.network, preprocessing.size, preprocessing.channels)
+
+
+def of_tokens(classifier: Classifier, layer: str) -> bool:
+    """Whether this layer's maps are of tokens: a hint, where those of a convolutional network are exact."""
+    preprocessing = classifier.preprocessing
+    return is_of_tokens(classifier.network, preprocessing.size, preprocessing.channels, layer)
 
 
 def heat_maps(

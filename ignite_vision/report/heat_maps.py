@@ -88,6 +88,14 @@ def _watched(network: nn.Module, size: Size) -> Iterator[list[tuple[str, torch.T
             hook.remove()
 
 
+def is_of_tokens(network: nn.Module, size: int | Size, channels: int, layer: str) -> bool:
+    """Whether what a layer of `last_map` puts out are tokens, (N,T,D), which have attended to each other before."""
+    like = next(network.parameters())
+    with _watched(network, pair(size)) as seen, torch.no_grad():
+        network(torch.zeros(1, channels, *pair(size), dtype=like.dtype, device=like.device))
+    return any(name == layer and output.ndim == 3 for name, output in seen)
+
+
 def gradcam(network: nn.Module, x: torch.Tensor, classes: Sequence[int], layer: str) -> torch.Tensor | None:
     """How much each position of a layer's output adds to the logit of a class. Float32 (N,h,w), never below 0.
 

@@ -21,11 +21,13 @@ from ignite_vision.errors import printable
 from ignite_vision.evaluation.intervals import wilson
 from ignite_vision.evaluation.label_errors import Suspect
 from ignite_vision.evaluation.predictions import Predictions, calibrated
+from ignite_vision.health.duplicates import Row
 from ignite_vision.report.confusions import confusions
 from ignite_vision.report.embedding import embed
 from ignite_vision.report.findings import findings
 from ignite_vision.report.galleries import Heat, galleries, suspect_cards
 from ignite_vision.report.plots import coverage, curves, percent, reliability, reliability_plot
+from ignite_vision.report.twins import twins
 from ignite_vision.training.history import EpochRow
 
 LONG = 14  # rows from which on a table scrolls by itself
@@ -48,11 +50,15 @@ class Evidence:
     """(N,D) of the test images, for the map."""
     heat: Heat | None
     """None where the network has no map of positions."""
+    of_tokens: bool
+    """Whether its positions are tokens, as a vision transformer's, which have attended to each other."""
     suspects: Sequence[Suspect]
     judged: str
     """Whose labels were judged, and by what."""
     check: dict[str, Any] | None
     """check.json, if the data were checked."""
+    pairs: Sequence[Row] | None
+    """Near-identical images, if they are known."""
     facts: Sequence[tuple[str, str]]
     command: str
     environment: Sequence[tuple[str, str]]
@@ -110,6 +116,7 @@ def _content(evidence: Evidence) -> dict[str, Any]:
         "classes": classes,
         "shown": galleries(predictions, test, evidence.preprocessing, evidence.heat, typical),
         "doubted": suspect_cards(evidence.suspects, evidence.splits.__getitem__),
+        "twins": twins(evidence.pairs or [], evidence.splits),
         "map": embed(evidence.features, predictions, test, evidence.seed),
     }
 

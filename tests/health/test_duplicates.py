@@ -9,8 +9,19 @@ from PIL import Image, ImageOps
 
 from ignite_vision import datasets
 from ignite_vision.data.splits import cut
+from ignite_vision.errors import UserError
 from ignite_vision.health.collection import Collection
-from ignite_vision.health.duplicates import HEADER, as_csv, at_stake, duplicate_findings, find_pairs, same_content
+from ignite_vision.health.duplicates import (
+    HEADER,
+    Row,
+    as_csv,
+    at_stake,
+    duplicate_findings,
+    find_pairs,
+    read_pairs,
+    read_twins,
+    same_content,
+)
 from ignite_vision.health.scan import scan
 from tests.helpers.pictures import picture, save, write_pictures
 
@@ -125,3 +136,24 @@ def test_the_table_has_a_row_for_each_pair(with_splits):
 def test_equal_content_is_chained_and_unknown_content_is_not_equal():
     content = np.array([b"x", b"y", b"x", b"", b"", b"x"], dtype="S1").view("V1")
     assert same_content(content, content.view("S1") != b"").tolist() == [[0, 2], [2, 5]]
+
+
+def test_the_table_is_read_as_it_was_written(tmp_path):
+    path = tmp_path / "duplicates.csv"
+    assert read_pairs(path) is None
+    assert read_twins(path, "test") is None
+    path.write_text(f"{','.join(HEADER)}\na/1.jpg,b/2.jpg,3,1,train,test\na/3.jpg,a/4.jpg,0,0,val,train\n")
+    first, second = read_pairs(path)
+    assert first == Row("a/1.jpg", "b/2.jpg", 3, True, "train", "test")
+    assert (second.bits, second.mirrored) == (0, False)
+    assert read_twins(path, "test") == {"b/2.jpg"}
+    assert read_twins(path, "val") == {"a/3.jpg"}
+
+
+@pytest.mark.parametrize("line", ["1,2", "a,b,many,0,train,test", "a,b,1,0,train"])
+def test_a_table_that_was_edited_is_one_line(tmp_path, line):
+    path = tmp_path / "duplicates.csv"
+    path.write_text(f"{','.join(HEADER)}\n{line}\n")
+    with pytest.raises(UserError, match=r"cannot read duplicates.csv: .* again") as failure:
+        read_pairs(path)
+    assert "\n" not in str(failure.value)

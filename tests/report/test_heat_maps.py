@@ -1,14 +1,17 @@
 """A heat map is what each place adds to the logit, and real photographs light up where they are."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
+from torchvision.models.vision_transformer import VisionTransformer
 
 from ignite_vision import models
 from ignite_vision.data.images import read_image
 from ignite_vision.data.preprocessing import Canvas, Preprocessing, normalize
 from ignite_vision.models.head import find_head
-from ignite_vision.report.heat_maps import gradcam, last_map
+from ignite_vision.report.heat_maps import gradcam, is_of_tokens, last_map
 
 IMAGENET = Preprocessing(channels=3, resize=256, crop=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -94,6 +97,57 @@ def test_of_tokens_the_last_that_all_matter_are_taken(of_class, layer):
     assert heat.shape == (2, 4, 4)
     assert last_map(built, (16, 32)) == layer
     assert gradcam(built, torch.rand(2, 3, 16, 32), [0, 1], layer).shape == (2, 4, 8)
+    assert is_of_tokens(built, 16, 3, layer)
+    assert not is_of_tokens(built, 16, 3, "patches")
+
+
+def textures():
+    """Stripes of two widths and four directions, (8,32,32)."""
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    angles = [k * math.pi / 4 for k in range(4)]
+    return torch.stack([torch.sin((math.cos(a) * x + math.sin(a) * y) * f) for f in (0.6, 1.2) for a in angles])
+
+
+def planted(classes, quarters, generator):
+    """Noise with the texture of each class in a quarter of the image. classes, quarters: (N,K) -> (N,3,64,64)."""
+    images, kinds = torch.randn(len(classes), 3, 64, 64, generator=generator) / 2, textures()
+    for image, of, where in zip(images, classes.tolist(), quarters.tolist(), strict=True):
+        for c, q in zip(of, where, strict=True):
+            shift = torch.randint(32, (2,), generator=generator).tolist()
+            image[:, 32 * (q // 2) :, 32 * (q % 2) :][:, :32, :32] += kinds[c].roll(shift, (0, 1))
+    return images
+
+
+def share_in_quarter(built, images, classes):
+    """Mean share of the map of each class that lies in its own quarter of four: 0.25 by chance."""
+    layer, shares = last_map(built, 64), []
+    for k in range(4):
+        heat = gradcam(built, images, classes[:, k].tolist(), layer)
+        own = heat[:, 4 * (k // 2) :, 4 * (k % 2) :][:, :4, :4]
+        shares.append(own.sum((1, 2)) / heat.sum((1, 2)).clamp(min=1e-12))
+    return float(torch.cat(shares).mean())
+
+
+@pytest.mark.slow
+def test_the_map_of_a_small_vision_transformer_lies_on_what_it_learnt():
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"image_size": 64, "patch_size": 8, "num_layers": 1, "num_heads": 4, "hidden_dim": 64, "mlp_dim": 128}
+    built = VisionTransformer(**sizes, num_classes=8)
+    optimizer = torch.optim.AdamW(built.parameters(), 2e-3)
+    for _ in range(120):
+        classes, quarters = (torch.randint(n, (48, 1), generator=generator) for n in (8, 4))
+        loss = nn.functional.cross_entropy(built(planted(classes, quarters, generator)), classes[:, 0])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.5
+    classes = torch.stack([torch.randperm(8, generator=generator)[:4] for _ in range(48)])
+    images = planted(classes, torch.arange(4).repeat(48, 1), generator)
+    assert share_in_quarter(built.eval(), images, classes) > 0.6
+    untrained = VisionTransformer(**sizes, num_classes=8).eval()
+    nn.init.normal_(untrained.heads.head.weight, std=0.1)
+    assert share_in_quarter(untrained, images, classes) < 0.35
 
 
 def test_a_map_with_its_channels_last_is_one():

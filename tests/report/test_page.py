@@ -10,6 +10,7 @@ import torch
 
 from ignite_vision.evaluation.label_errors import Suspect
 from ignite_vision.evaluation.metrics import metrics
+from ignite_vision.health.duplicates import Row
 from ignite_vision.report.confusions import MOST_IN_TABLE
 from ignite_vision.report.page import render
 from tests.helpers.reports import evidence
@@ -213,3 +214,15 @@ class TestInABrowser:
         assert page.locator("#per-class tbody tr:visible").count() == 40
         assert page.locator(".only-script:visible").count() == 0
         context.close()
+
+
+def test_heat_maps_of_tokens_are_called_a_hint():
+    assert "its tokens had exchanged" in render(evidence(of_tokens=True))
+    assert "its tokens had exchanged" not in render(evidence())
+
+
+def test_near_identical_images_are_drawn_with_their_splits():
+    page = render(evidence(pairs=[Row("test:0", "test:1", 4, True, "train", "test")]))
+    assert "1 pair; 1 lies in two splits, where a known picture counts as an unseen one." in page
+    assert '<b>train</b> and <b class="bad">test</b>: 4 of 256 bits differ, mirrored; ant and bee' in page
+    assert "Near-identical images" not in render(evidence())
