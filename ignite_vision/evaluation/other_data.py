@@ -46,18 +46,22 @@ class Aligned:
         return lines
 
 
-def align(given: Splits, split: str, classes: tuple[str, ...]) -> Aligned:
+def align(
+    given: Splits, split: str, classes: tuple[str, ...], label_of: Callable[[str], int | None] | None = None
+) -> Aligned:
     """Take the images of data that is not cut, and match its classes with a model's by name.
 
-    The split of that name where the data has splits, else all images. UserError if there is none, or no class of the
-    data is known to the model.
+    The split of that name where the data has splits, else all images. label_of: a name in the data -> the class that it
+    means, or None, where other names than the model's own mean one. UserError if there is no such split, or no class of
+    the data is known to the model.
     """
     whole = given.val is None and given.test is None
     images = given.train if whole else given[split]
     if images is None:
         raise UserError(f"the data has no {split} images", next_step="Choose another --split.")
-    known = {name: label for label, name in enumerate(classes)}
-    labels = torch.tensor([known.get(name, -1) for name in given.classes])[images.targets]
+    label_of = label_of or {name: label for label, name in enumerate(classes)}.get
+    found = [label_of(name) for name in given.classes]
+    labels = torch.tensor([-1 if label is None else label for label in found])[images.targets]
     keep = torch.nonzero(labels >= 0)[:, 0]
     if not len(keep):
         more = ", …" if len(classes) > SHOWN else ""
@@ -68,7 +72,7 @@ def align(given: Splits, split: str, classes: tuple[str, ...]) -> Aligned:
         images=images.subset(keep).relabelled(labels[keep]),
         split="all" if whole else split,
         unknown_classes=tuple(sorted({given.classes[t] for t in images.targets[labels < 0].tolist()})),
-        missing_classes=tuple(name for name, label in known.items() if label not in there),
+        missing_classes=tuple(name for label, name in enumerate(classes) if label not in there),
         left_out=len(images) - len(keep),
     )
 

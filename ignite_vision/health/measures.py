@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ def measure(image: torch.Tensor) -> Measures:
         brightest=quantile(seen, BRIGHT),
         contrast=contrast,
         sharpness=edges(grey) / contrast if contrast else float("nan"),
-        colour=float(np.median(np.ptp(pixels[:: 4 * THIN, :: 4 * THIN], axis=2))),
+        colour=spread(pixels[:: 4 * THIN, :: 4 * THIN]),
         border=frame(pixels),
     )
 
@@ -60,6 +61,12 @@ def quantile(values: np.ndarray, share: float) -> float:
     return float(np.partition(values, place)[place])
 
 
+def spread(pixels: np.ndarray) -> float:
+    """Median over the pixels of their largest channel minus their smallest. pixels: (H,W,C) uint8."""
+    channels = [pixels[..., c] for c in range(pixels.shape[2])]  # one after the other: numpy is slow along 3 values
+    return float(np.median(functools.reduce(np.maximum, channels) - functools.reduce(np.minimum, channels)))
+
+
 def edges(grey: np.ndarray) -> float:
     """Rms Laplacian of the sharpest 5 % of 16x16 squares, at least of one. grey: (H,W) float32. NaN if it has none."""
     height, width = ((side - 2) // SQUARE * SQUARE for side in grey.shape)
@@ -71,7 +78,8 @@ def edges(grey: np.ndarray) -> float:
     laplacian += g[1:-1, 2:]
     laplacian -= 4 * g[1:-1, 1:-1]
     laplacian *= laplacian
-    squares = laplacian.reshape(height // SQUARE, SQUARE, width // SQUARE, SQUARE).sum(3).sum(1).ravel() / SQUARE**2
+    rows = laplacian.reshape(height // SQUARE, SQUARE, width).sum(1)  # whole rows first: that is three times as fast
+    squares = rows.reshape(-1, SQUARE).sum(1) / SQUARE**2
     most = max(1, round(SHARPEST * squares.size))
     return float(np.sqrt(np.partition(squares, -most)[-most:].mean()))
 
@@ -80,5 +88,6 @@ def frame(pixels: np.ndarray) -> np.ndarray:
     """Mean red, green and blue of the border, of a 16th of the short side. (H,W,C) uint8 -> (3,); grey is repeated."""
     wide = max(1, min(pixels.shape[:2]) // BORDER)
     strips = pixels[:wide], pixels[-wide:], pixels[:, :wide], pixels[:, -wide:]
-    values = np.concatenate([strip.reshape(-1, pixels.shape[2]) for strip in strips])
-    return np.broadcast_to(values[::THIN].mean(0).round(), (3,))
+    sums = [np.add.reduce(strip.reshape(len(strip), -1), 0, np.uint32).reshape(-1, pixels.shape[2]) for strip in strips]
+    total, n = np.concatenate(sums).sum(0), sum(strip.shape[0] * strip.shape[1] for strip in strips)
+    return np.broadcast_to((total / n).round(), (3,))

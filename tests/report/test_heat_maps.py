@@ -62,20 +62,54 @@ def test_the_map_of_what_is_no_square_has_its_shape(size):
 
 
 @pytest.mark.slow
-def test_a_vision_transformer_has_none():
-    assert network("vit_b_16")[1] is None
+def test_a_vision_transformer_has_its_map_before_the_last_attention():
+    built, layer = network("vit_b_16")
+    assert layer == "encoder.layers.encoder_layer_11.ln_1"
+    assert of_images(built, layer, n=1)[1].shape == (1, 14, 14)
 
 
-def test_a_map_that_becomes_tokens_is_none():
-    class Tokens(nn.Module):
+class Tokens(nn.Module):
+    """Patches as tokens with a class token, one attention, and an answer by the class token or by the mean."""
+
+    def __init__(self, of_class):
+        super().__init__()
+        self.patches, self.norm = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8)
+        self.attention, self.after = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 8)
+        self.head, self.of_class = nn.Linear(8, 2), of_class
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).mT
+        tokens = self.norm(torch.cat([torch.zeros_like(tokens[:, :1]), tokens], 1))
+        tokens = self.after(tokens + self.attention(tokens, tokens, tokens)[0])
+        return self.head(tokens[:, 0] if self.of_class else tokens[:, 1:].mean(1))
+
+
+@pytest.mark.parametrize(("of_class", "layer"), [(True, "norm"), (False, "after")])
+def test_of_tokens_the_last_that_all_matter_are_taken(of_class, layer):
+    built = Tokens(of_class).eval()
+    nn.init.zeros_(built.head.weight)  # as that of a new vision transformer
+    assert last_map(built, 16) == layer
+    nn.init.ones_(built.head.weight)
+    heat = gradcam(built, torch.rand(2, 3, 16, 16), [0, 1], layer)
+    assert heat.shape == (2, 4, 4)
+    assert last_map(built, (16, 32)) == layer
+    assert gradcam(built, torch.rand(2, 3, 16, 32), [0, 1], layer).shape == (2, 4, 8)
+
+
+def test_a_map_with_its_channels_last_is_one():
+    class Last(nn.Module):
         def __init__(self):
             super().__init__()
-            self.patches, self.mix, self.head = nn.Conv2d(3, 4, 4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+            self.patches, self.norm, self.head = nn.Conv2d(3, 6, 4, 4), nn.LayerNorm(6), nn.Linear(6, 2)
 
         def forward(self, x):
-            return self.head(self.mix(self.patches(x).flatten(2).mT).mean(1))
+            return self.head(self.norm(self.patches(x).permute(0, 2, 3, 1)).mean((1, 2)))
 
-    assert last_map(Tokens().eval(), 8) is None
+    built = Last().eval()
+    assert last_map(built, 16) == "norm"
+    x = torch.rand(1, 3, 16, 16)
+    adds = torch.einsum("nhwc,c->nhw", built.norm(built.patches(x).permute(0, 2, 3, 1)), built.head.weight[1]) / 16
+    torch.testing.assert_close(gradcam(built, x, [1], "norm"), adds.detach().clamp(min=0))
 
 
 def test_a_network_without_any_map_has_none():

@@ -4,6 +4,8 @@ import json
 import shutil
 
 import pytest
+import torch
+from torchvision import models as zoo
 
 from tests.helpers.command_line import assert_one_error_line
 
@@ -69,6 +71,18 @@ def test_other_images_of_the_same_classes_leave_the_runs_results_alone(ignite_vi
     assert results(trained) == before
 
 
+def test_a_published_network_is_evaluated_as_it_is(ignite_vision, image_folder, tmp_path):
+    torch.manual_seed(0)
+    torch.save(zoo.get_model("squeezenet1_1").state_dict(), tmp_path / "weights.pth")
+    (image_folder / "apple").rename(image_folder / "n01440764")
+    named = f"torchvision:squeezenet1_1={tmp_path / 'weights.pth'}"
+    code, out, err = ignite_vision("evaluate", named, "--data", image_folder, "--out", tmp_path / "out")
+    assert code == 0, err
+    assert out.startswith("matched 2 of 3 folders: n01440764 = tench\nleft out 12 images")
+    assert f"\nresults: {tmp_path / 'out'}\n" in out
+    assert (tmp_path / "out" / "predictions.csv").is_file()
+
+
 def test_mirror_images_are_compared_with_plain_ones(ignite_vision, digits_run, tmp_path):
     run = shutil.copytree(digits_run, tmp_path / "run")
     code, out, err = ignite_vision("evaluate", run, "--tta", "flip")
@@ -117,3 +131,9 @@ class TestBadInput:
 
     def test_a_device_that_is_not_there(self, ignite_vision, trained):
         assert_one_error_line(ignite_vision("evaluate", trained, "--device", "gpu"), "no device 'gpu'")
+
+    def test_a_folder_of_results_is_of_networks_by_name(self, ignite_vision, trained, tmp_path):
+        assert_one_error_line(ignite_vision("evaluate", trained, "--out", tmp_path), "--out is for", "not of a run")
+        assert_one_error_line(ignite_vision("evaluate", "torchvision:resnet18"), "no images of its own", "--data DIR")
+        result = ignite_vision("evaluate", "torchvision:resnet1", "--data", tmp_path)
+        assert_one_error_line(result, "no model 'torchvision:resnet1'", "Did you mean")
