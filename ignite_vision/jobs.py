@@ -27,6 +27,7 @@ from ignite_vision.models.state import versioned
 from ignite_vision.prepare import Prepared
 from ignite_vision.report.board import write_for_tensorboard
 from ignite_vision.report.curves import write_curves
+from ignite_vision.run_data import REPLACE_OR_SKIP
 from ignite_vision.system import distributed
 from ignite_vision.training import fit
 from ignite_vision.training.budget import as_planned, within_budget
@@ -91,7 +92,7 @@ def refuse_unreadable(prepared: Prepared) -> None:
     if found:
         (path, reason), many = found[0], len(found) > 1
         what = f"{len(found):,} image files cannot be read, the first" if many else "an image file cannot be read"
-        raise UserError(f"{what}: {reason}", path, "Replace or remove it, or use --set on_bad_image=skip.")
+        raise UserError(f"{what}: {reason}", path, REPLACE_OR_SKIP)
 
 
 def say_findings(prepared: Prepared) -> None:

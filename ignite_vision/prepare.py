@@ -22,7 +22,7 @@ from ignite_vision.identity import digest
 from ignite_vision.models.head import freeze
 from ignite_vision.models.state import plain_extra
 from ignite_vision.randomness import Purpose, seed_everything
-from ignite_vision.recipe import Recipe, override
+from ignite_vision.recipe import Recipe, is_changed, override
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.run_data import data_folder, load_data, own_splits, split
 from ignite_vision.run_directory import FORMAT_VERSION, RunDirectory
@@ -122,6 +122,9 @@ def prepare(loaded: LoadedRecipe, overrides: dict[str, str], options: Options, s
     recipe, overrides = with_place_of_weights(recipe, overrides)
     precision = settle_arithmetic(recipe, options, directory, device)
     splits = split(recipe, given, directory, say)
+    if splits.train.weights is not None and is_changed(recipe, "loss"):
+        hint = "Leave the column out, and give the loss its weights itself."
+        raise UserError("the manifest has weights, and the recipe has its own loss", data, hint)
     weights_of_classes = class_weights(recipe.class_weights, splits.train.targets, splits.classes)
     preprocessing = dataclasses.replace(preprocessing_of(recipe, splits), reader=reader_of(directory, splits))
     model = network_of(recipe, len(splits.classes), device, preprocessing.crop)

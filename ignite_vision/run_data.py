@@ -17,7 +17,7 @@ from ignite_vision.data.manifest import FORMATS, is_manifest, read_manifest
 from ignite_vision.data.skipping import unreadable_in, warnings_of, without
 from ignite_vision.data.splits import NAMES, Splits, content_hash, cut, fingerprint, sample_digests
 from ignite_vision.data.splits_csv import SKIPPED, apply_csv, read_csv
-from ignite_vision.errors import UserError
+from ignite_vision.errors import BAD_INPUT, UserError
 from ignite_vision.recipe import Recipe
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.recipe_values import fold_numbers
@@ -25,6 +25,7 @@ from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
 from ignite_vision.system.files import data_home
 
+REPLACE_OR_SKIP = "Replace or remove it, or use --set on_bad_image=skip."
 CALTECH_FOLDER = "256_ObjectCategories"
 
 
@@ -157,7 +158,7 @@ def split(recipe: Recipe, given: Splits, directory: RunDirectory, say: Callable[
                 f"no images for {name}: the data has {len(splits.train)} for training",
                 next_step="Add images, or raise val_fraction and test_fraction.",
             )
-    read_one_per_class(splits)
+    read_one_per_class(splits, new=not directory.exists())
     return splits
 
 
@@ -239,12 +240,20 @@ def restored_splits(given: Splits, directory: RunDirectory) -> Splits:
         raise UserError(error.what, error.path, hint, error.code) from error
 
 
-def read_one_per_class(splits: Splits) -> None:
-    """Decode one training image of each class: a folder of unreadable files is found out now, not in epoch 1."""
+def read_one_per_class(splits: Splits, new: bool) -> None:
+    """Decode one training image of each class: a folder of unreadable files is found out now, not in epoch 1.
+
+    new: whether the run may still leave them out.
+    """
     if not splits.train.costly:
         return
     seen: set[int] = set()
     for i, target in enumerate(splits.train.targets.tolist()):
         if target not in seen:
             seen.add(target)
-            splits.train[i]
+            try:
+                splits.train[i]
+            except UserError as error:
+                if not (new and error.code == BAD_INPUT):
+                    raise
+                raise UserError(error.what, error.path, REPLACE_OR_SKIP) from error

@@ -209,6 +209,8 @@ class RunDirectory:
         """Return run.json. UserError when the folder is no run, or run.json cannot be read."""
         if not self.exists():
             hint = "It has no run.json. `ignite-vision run RECIPE` makes a run and prints its directory."
+            if several := SeedsDirectory(self.path).begun():
+                hint = f"It holds the runs of several seeds: name one, such as {several[0]}."
             raise UserError("not a run directory", self.path, hint)
         try:
             settings = json.loads(self.settings.read_text(encoding="utf-8"))

@@ -201,3 +201,10 @@ def test_seeds_json_that_is_damaged_is_named(tmp_path, text):
     with pytest.raises(UserError, match=r"cannot read seeds\.json: .*The command that made it") as caught:
         directory.read()
     assert caught.value.code == DAMAGED
+
+
+def test_a_folder_of_seeds_is_no_run_but_says_where_they_are(tmp_path):
+    (tmp_path / "seed-4").mkdir()
+    (tmp_path / "seed-4" / "run.json").write_text("{}")
+    with pytest.raises(UserError, match=r"not a run directory .*name one, such as .*seed-4\."):
+        RunDirectory(tmp_path).read_settings()

@@ -86,6 +86,9 @@ def balance(prepared: Prepared) -> Iterator[str]:
     counts = train.targets.bincount(minlength=len(prepared.splits.classes))
     if weights is not None:
         yield "balance    an image's weight in the training loss: " + extremes(prepared, weights, counts)
+    if train.weights is not None:
+        least, most = float(train.weights.min()), float(train.weights.max())
+        yield f"balance    an image's own weight in the training loss: {least:.3g} to {most:.3g}"
     if prepared.recipe.sampler is not None:
         times = len(train) / (int((counts > 0).sum()) * counts.clamp(min=1))
         yield "balance    an epoch draws classes equally often, each image on average: " + extremes(

@@ -28,6 +28,16 @@ class Versus:
     lost: list[Changed]
 
     @property
+    def difference(self) -> float:
+        """The other's accuracy less the one's."""
+        return self.found.difference
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % interval."""
+        return self.found.interval
+
+    @property
     def words(self) -> str:
         """What can be said of it."""
         return words(self.found, self.chance, self.one, self.other)
@@ -64,6 +74,19 @@ class Comparison:
     versus: list[Versus]
     groups: list[Group]
     contests: list[GroupVersus]
+
+    @property
+    def alone(self) -> list[Versus]:
+        """The runs that no comparison of several seeds speaks of, each against the first."""
+        sides = [group for contest in self.contests for group in (contest.one, contest.other)]
+        told = {run.name for group in sides for run in group.runs}
+        return [one for one in self.versus if one.other.name not in told]
+
+    @property
+    def told(self) -> list[Versus]:
+        """What is told in detail: an example of each comparison of several seeds, and the runs alone."""
+        examples = {contest.example for contest in self.contests}
+        return [*(one for one in self.versus if (one.one.name, one.other.name) in examples), *self.alone]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-plain, without clock and host."""

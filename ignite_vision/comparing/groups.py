@@ -57,6 +57,16 @@ class GroupVersus:
     chance: float
 
     @property
+    def difference(self) -> float:
+        """The other's accuracy less the one's."""
+        return self.contest.means.difference
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % interval."""
+        return self.contest.means.interval
+
+    @property
     def words(self) -> str:
         """What can be said of it."""
         return self.contest.words(self.chance)
@@ -65,6 +75,12 @@ class GroupVersus:
     def verdict(self) -> str:
         """The same as a name."""
         return self.contest.verdict(self.chance)
+
+    @property
+    def example(self) -> tuple[str, str]:
+        """Names of two runs that stand for the others: the first, and that of the same seed if there is one."""
+        first = self.one.runs[0].name
+        return first, next((b.name for a, b in self.pairs if a.name == first), self.other.runs[0].name)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-plain."""

@@ -69,6 +69,9 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
     groups: torch.Tensor | None = None
     """(N,) int64: images of one number belong together, on one side of every split. None: each stands alone."""
 
+    weights: torch.Tensor | None = None
+    """(N,) float32 above 0: what an image weighs in the training loss. None: all weigh 1."""
+
     def __init__(self, targets: Any, n: int, name: str = "train"):
         labels = as_targets(targets)
         if labels is None or len(labels) != n:
@@ -96,6 +99,7 @@ class Container(Dataset[tuple[torch.Tensor, int]], abc.ABC):
         other = copy.copy(self)
         other.index, other.targets = self.index[chosen], self.targets[chosen]
         other.groups = None if self.groups is None else self.groups[chosen]
+        other.weights = None if self.weights is None else self.weights[chosen]
         return other
 
     def pixels(self) -> torch.Tensor | None:
@@ -195,7 +199,8 @@ class ImageFiles(Container):
         """Sha256 over the sorted (relative path, size in bytes, target). UserError if a file has vanished."""
         targets = self.targets.tolist()
         facts = ((os.fsencode(self.sample_id(i)), self.status(i).st_size, target) for i, target in enumerate(targets))
-        return sha256(sorted(b"%s\0%d\0%d\n" % fact for fact in facts))
+        weighed = [] if self.weights is None else [repr(self.weights.tolist()).encode()]
+        return sha256([*sorted(b"%s\0%d\0%d\n" % fact for fact in facts), *weighed])
 
     def stamp(self) -> str:
         """Sha256 over the folder, each file's path, size and time, and the content of some. UserError as above."""

@@ -1,18 +1,21 @@
 """A manifest: one file that lists images with their classes, as CSV, JSON lines or Parquet.
 
-Columns path and class; optional split and group. Others are passed over. Paths are relative to the file and stay
-below its folder. Every error names the line.
+Columns path and class; optional split, group and weight. Others are passed over. Paths are relative to the file and
+stay below its folder. Every error names the line.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from ignite_vision.data.containers import ImageFiles
 from ignite_vision.data.folders import LEVELS
@@ -22,7 +25,8 @@ from ignite_vision.errors import UserError, did_you_mean
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 NEEDED = ("path", "class")
-OPTIONAL = ("split", "group")
+OPTIONAL = ("split", "group", "weight")
+LEAST_WEIGHT = 1e-6  # and a million at most: float32 has seven digits
 LONGEST_LINE = 1 << 20  # bytes: what is longer is no line of a manifest, and is not read
 SPLITS = {word: split for split, words in LEVELS.items() for word in words}
 Record = tuple[int, dict[str, Any]]
@@ -36,6 +40,7 @@ class Row(NamedTuple):
     label: str
     split: str
     group: str
+    weight: float
 
 
 def is_manifest(path: Path) -> bool:
@@ -83,10 +88,12 @@ def _splits(rows: list[Row], path: Path) -> Splits:
 
 
 def _images(rows: list[Row], labels: dict[str, int], groups: dict[str, int], path: Path) -> ImageFiles:
-    """The files of some rows, with groups where a row has one. groups: name -> number, gains new ones."""
+    """The files of some rows, with groups and weights where a row has one. groups: name -> number, gains new ones."""
     images = ImageFiles(path.parent, [row.path for row in rows], [labels[row.label] for row in rows])
     if any(row.group for row in rows):
         images.groups = numbered([row.group for row in rows], groups)
+    if any(row.weight != 1 for row in rows):
+        images.weights = torch.tensor([row.weight for row in rows], dtype=torch.float32)
     return images
 
 
@@ -103,6 +110,7 @@ def _row(line: int, record: dict[str, Any], group_column: str, path: Path) -> Ro
         _needed(line, "class", text("class"), path),
         _split(line, text("split"), path),
         text(group_column),
+        _weight(line, text("weight"), path),
     )
 
 
@@ -141,6 +149,17 @@ def _split(line: int, text: str, path: Path) -> str:
     if word and word not in SPLITS:
         raise _at(line, f"no split '{text}'", path, f"Splits are {', '.join(NAMES)}.")
     return SPLITS.get(word, "")
+
+
+def _weight(line: int, text: str, path: Path) -> float:
+    """What an image weighs in the training loss: above 0, and 1 where nothing is said."""
+    try:
+        weight = float(text.strip() or 1)
+    except ValueError:
+        weight = math.nan
+    if not LEAST_WEIGHT <= weight <= 1 / LEAST_WEIGHT:
+        raise _at(line, f"the weight is '{text}', not a number above 0", path, "Remove lines that count nothing.")
+    return weight
 
 
 def _refuse_missing(line: int, record: dict[str, Any], path: Path) -> None:

@@ -105,18 +105,23 @@ def padded(index: np.ndarray, batch: int) -> np.ndarray:
 class TrainBatches(Dataset[Batch]):
     """Requests -> (images (N,C,S,S) uint8, targets (N,) int64, u (N,k) float32: the augmentation's draws).
 
-    A repeat of an image in one epoch, see Order, is augmented in another way.
+    And weights (N,) float32 where images have some. A repeat of an image in one epoch, see Order, is augmented in
+    another way.
     """
 
-    def __init__(self, source: Source, targets: torch.Tensor, seed: int, draws: int):
-        self.source, self.targets, self.seed, self.draws = source, targets, seed, draws
+    def __init__(
+        self, source: Source, targets: torch.Tensor, seed: int, draws: int, weights: torch.Tensor | None = None
+    ):
+        self.source, self.targets, self.seed, self.draws, self.weights = source, targets, seed, draws, weights
 
     @errors_as_values
     def __getitem__(self, request: Request) -> Batch:
         epoch, index = request
         u = uniforms(self.seed, epoch, index, self.draws)
         index = index % len(self.targets)
-        return self.source[epoch, index], self.targets[torch.from_numpy(index)], u
+        rows = torch.from_numpy(index)
+        weighed = () if self.weights is None else (self.weights[rows],)
+        return self.source[epoch, index], self.targets[rows], u, *weighed
 
 
 class EvalBatches(Dataset[Batch]):

@@ -99,7 +99,8 @@ def train_loader(prepared: Prepared, source: Source, iteration: Callable[[], int
     share = (distributed.rank(), distributed.count())
     balance = targets if recipe.sampler == "balanced" else None
     order = Order(len(targets), batch, recipe.seed, iteration, recipe.accumulate, share, balance)
-    batches = TrainBatches(source, targets, recipe.seed, 0 if source.augmented else draws(recipe.augment))
+    count, weights = 0 if source.augmented else draws(recipe.augment), prepared.splits.train.weights
+    batches = TrainBatches(source, targets, recipe.seed, count, weights)
     workers = workers_for(source, batch // distributed.count(), prepared.canvas, prepared.reading)
     return make_loader(batches, order, workers, pin=source.pinned and prepared.reading.on_gpu)
 

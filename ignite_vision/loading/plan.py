@@ -57,8 +57,10 @@ def _with_head(prepared: Prepared, plan: Plan, obstacle: str | None) -> Plan:
     recipe = prepared.recipe
     if recipe.head == "optimizer":
         return plan
-    others = [name for name in OF_BATCHES if is_changed(recipe, name)]
-    obstacle = obstacle or (f"the recipe has {others[0]}" if others else not_linear(prepared.model))
+    others = [f"the recipe has {name}" for name in OF_BATCHES if is_changed(recipe, name)]
+    if prepared.splits.train.weights is not None:
+        others.append("the manifest has weights")
+    obstacle = obstacle or (others[0] if others else not_linear(prepared.model))
     if obstacle is None:
         return dataclasses.replace(plan, head="logistic")
     if recipe.head == "logistic":

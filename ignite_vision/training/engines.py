@@ -187,15 +187,29 @@ def not_finite(where: str, optimizer: torch.optim.Optimizer, directory: RunDirec
 def prepare_training(prepared: Prepared, plan_kind: str) -> Prepare:
     """(uint8 images, targets, u) -> augmented, normalised float32 images and targets, on the device."""
     operations, preprocessing = prepared.recipe.augment, prepared.preprocessing
-    if plan_kind == "features":
-        return prepare_features
+    classes = len(prepared.splits.classes)
 
     def prepare(batch: Batch, device: torch.device, non_blocking: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        images, targets, u = (tensor.to(device, non_blocking=non_blocking) for tensor in batch)
-        images, targets = augment(images, targets, u, operations, plain(preprocessing.size))
-        return normalize(images, preprocessing), targets
+        if plan_kind == "features":
+            rows, targets = prepare_features(batch, device, non_blocking)
+        else:
+            images, targets, u = (tensor.to(device, non_blocking=non_blocking) for tensor in batch[:3])
+            images, targets = augment(images, targets, u, operations, plain(preprocessing.size))
+            rows = normalize(images, preprocessing)
+        return rows, weighed(targets, classes, *(w.to(device, non_blocking=non_blocking) for w in batch[3:]))
 
     return prepare
+
+
+def weighed(targets: torch.Tensor, classes: int, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Targets whose cross entropy is the images' own times their weights: those of one class are (N,C) then.
+
+    targets: (N,) int64 or (N,C) float32. weights: (N,) float32; None: the targets as they are.
+    """
+    if weights is None:
+        return targets
+    soft = nn.functional.one_hot(targets, classes) if targets.ndim == 1 else targets
+    return soft * weights[:, None]
 
 
 def prepare_features(batch: Batch, device: torch.device, non_blocking: bool) -> tuple[torch.Tensor, torch.Tensor]:

@@ -133,3 +133,21 @@ def test_a_million_columns_are_passed_over_or_refused(photos):
 def test_the_name_says_what_is_a_manifest(photos):
     assert is_manifest(csv_of(photos, "path,class"))
     assert not is_manifest(photos) and not is_manifest(photos / "scans" / "0.png")
+
+
+def test_weights_are_the_images_own_and_1_where_nothing_is_said(photos):
+    lines = ("scans/0.png,a,2.5", "scans/1.png,b,", "scans/2.png,a,0.5", "scans/3.png,b,1")
+    splits = read_manifest(csv_of(photos, "path,class,weight", *lines))
+    assert splits.train.weights.tolist() == [2.5, 1, 0.5, 1]
+    assert splits.train.subset([2, 0]).weights.tolist() == [0.5, 2.5]
+    plain = read_manifest(csv_of(photos, "path,class,weight", *(f"scans/{k}.png,{'ab'[k % 2]},1.0" for k in range(4))))
+    assert plain.train.weights is None
+    assert splits.train.fingerprint() != plain.train.fingerprint()
+    assert splits.train.stamp() == plain.train.stamp()  # the pixels are the same
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf", "much", "1e300"])
+def test_a_weight_that_is_none_names_its_line(photos, weight):
+    path = csv_of(photos, "path,class,weight", "scans/0.png,a,1", f"scans/1.png,b,{weight}")
+    with pytest.raises(UserError, match=f"line 3: the weight is '{weight}', not a number above 0"):
+        read_manifest(path)

@@ -219,10 +219,10 @@ class FailFor:
 
         whole = answering.decode
 
-        def decode(data, name):
+        def decode(data, name, *how):
             if data.endswith(self.end):
                 raise RecursionError("secret words")
-            return whole(data, name)
+            return whole(data, name, *how)
 
         answering.decode = decode
 

@@ -11,7 +11,7 @@ from torch import nn
 from ignite_vision import Splits
 from ignite_vision.augment import RandomHorizontalFlip
 from ignite_vision.errors import UserError
-from ignite_vision.training.engines import weighted_cross_entropy
+from ignite_vision.training.engines import weighed, weighted_cross_entropy
 from tests.conftest import small_net, squares
 from tests.helpers.runs import assert_same_results, built, fitted, history, interrupted, train, weights
 
@@ -245,3 +245,56 @@ class TestUnequalClasses:
     def test_a_weight_of_no_class_is_refused_before_anything_is_trained(self, make_run):
         with pytest.raises(UserError, match="class_weights names 'brigth'.* Did you mean 'bright'"):
             make_run(class_weights={"brigth": 2.0})
+
+
+class TestWeightsOfImages:
+    """A manifest's: the loss is the mean of weight times cross entropy, whatever else the recipe has."""
+
+    @staticmethod
+    def by_hand(logits, targets, weights):
+        return (nn.functional.cross_entropy(logits, targets, reduction="none") * weights).mean()
+
+    def test_the_loss_is_the_mean_of_weight_times_cross_entropy(self):
+        logits, targets = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0])
+        weights = torch.tensor([0.5, 1, 2, 1, 3, 0.1])
+        found = nn.functional.cross_entropy(logits, weighed(targets, 3, weights))
+        assert found.item() == pytest.approx(self.by_hand(logits, targets, weights).item(), rel=1e-6)
+        of_class = torch.tensor([1.0, 2.0, 0.5])
+        found = weighted_cross_entropy(logits, weighed(targets, 3, weights), of_class)
+        expected = self.by_hand(logits, targets, weights * of_class[targets])
+        assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+        assert weighed(targets, 3) is targets
+
+    @staticmethod
+    def data(folder, factor=3.0):
+        given = squares(folder)
+        given.train.weights = torch.where(given.train.targets == 2, factor, 1.0)
+        return given
+
+    def test_they_do_what_the_same_weights_of_classes_do(self, make_run, tmp_path):
+        by_image = make_run(data_function=self.data)
+        by_class = make_run(out=tmp_path / "class", class_weights={"bright": 3.0})
+        fitted(by_image), fitted(by_class)
+        for one, other in zip(history(by_image), history(by_class), strict=True):
+            assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+            assert one["train_accuracy"] == other["train_accuracy"]
+
+    def test_a_run_of_them_that_was_stopped_ends_with_the_same_bytes(self, make_run, tmp_path):
+        whole = make_run(out=tmp_path / "whole", data_function=self.data, augment=(RandomHorizontalFlip(),))
+        train(whole)
+        interrupted(make_run(data_function=self.data, augment=(RandomHorizontalFlip(),)), at=6)
+        resumed = make_run(data_function=self.data, augment=(RandomHorizontalFlip(),))
+        train(resumed)
+        assert_same_results(whole, resumed)
+
+    def test_features_are_weighed_alike(self, make_run, tmp_path):
+        fields = {"trainable": "head", "model": small_net, "data_function": self.data}
+        one, other = make_run(cache="features", **fields), make_run(out=tmp_path / "b", cache="none", **fields)
+        train(one), train(other)
+        assert (one.directory / "history.jsonl").read_bytes() == (other.directory / "history.jsonl").read_bytes()
+
+    def test_a_loss_of_the_recipes_own_and_logistic_regression_do_not_heed_them(self, make_run):
+        with pytest.raises(UserError, match="the manifest has weights, and the recipe has its own loss"):
+            make_run(data_function=self.data, loss=nn.CrossEntropyLoss())
+        prepared = make_run(data_function=self.data, trainable="head", head="logistic")
+        one_line(prepared, "cannot be trained by logistic regression: the manifest has weights")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ignite_vision.cli.console import aligned
+from ignite_vision.cli.console import aligned, say
 from ignite_vision.cli.options import PATH
-from ignite_vision.errors import printable
+from ignite_vision.errors import UserError, printable
 
 if TYPE_CHECKING:
     from ignite_vision.comparing.comparison import Comparison, Versus
@@ -24,7 +24,9 @@ SHOWN = 5  # images, or classes, of a list
 @click.command()
 @click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
-def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+@click.option("--html", type=PATH, metavar="FILE", help="Write a page, with curves and pictures of the images.")
+@click.option("--data", type=PATH, help="Of --html: where the images are now.")
+def compare(runs: tuple[Path, ...], as_json: bool, html: Path | None, data: Path | None) -> None:
     """Compare runs on the same test images, each with the first.
 
     Which is better, by how much, and whether that is more than noise; what differs in their settings; the classes and
@@ -33,12 +35,19 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     """
     from ignite_vision.comparing.comparison import compare as compared
 
+    if data is not None and html is None:
+        raise UserError("--data is for the pictures of a page", next_step="Add --html FILE, or leave it out.")
     found = compared(list(runs))
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
     else:
         for line in lines(found):
             click.echo(printable(line))
+    if html is not None:
+        from ignite_vision.comparing.page import write_page
+
+        write_page(found, html, data)
+        say(f"page: {html} ({html.stat().st_size / 1000:,.0f} kB)")
 
 
 def lines(found: Comparison) -> Iterator[str]:
@@ -50,17 +59,11 @@ def lines(found: Comparison) -> Iterator[str]:
     for contest in found.contests:
         yield ""
         yield from seeds(contest, found)
-    for one in alone(found):
+    for one in found.alone:
         yield ""
         yield one.words
         yield from details(one)
     yield from advice(found)
-
-
-def alone(found: Comparison) -> list[Versus]:
-    """The runs that no comparison of several seeds speaks of."""
-    told = {run.name for contest in found.contests for group in (contest.one, contest.other) for run in group.runs}
-    return [one for one in found.versus if one.other.name not in told]
 
 
 def details(one: Versus) -> Iterator[str]:
@@ -92,8 +95,8 @@ def seeds(one: GroupVersus, found: Comparison) -> Iterator[str]:
         points = f"{signed(pair.difference)} points"
         rows.append([f"  {first.name}", second.name, f"{before:.3f} -> {after:.3f}", points, probability(pair.chance)])
     yield from aligned(rows)
-    for versus in found.versus:
-        if (versus.one.name, versus.other.name) == tuple(run.name for run in one.pairs[0]):
+    for versus in found.told:
+        if (versus.one.name, versus.other.name) == one.example:
             yield f"of {versus.one.name} and {versus.other.name}:"
             yield from details(versus)
 
@@ -103,7 +106,7 @@ def advice(found: Comparison) -> Iterator[str]:
     from ignite_vision.comparing.runs import command
     from ignite_vision.evaluation.comparison import SEEDS
 
-    if "seeds" not in [*(one.verdict for one in found.contests), *(one.verdict for one in alone(found))]:
+    if "seeds" not in [*(one.verdict for one in found.contests), *(one.verdict for one in found.alone)]:
         return
     most = max(len(group.runs) for group in found.groups)
     number = SEEDS if most < SEEDS else 2 * most

@@ -51,6 +51,17 @@ def test_json_has_all_of_it(ignite_vision, digits_run, other):
     assert {row["class"] for row in one["classes"]} == {str(digit) for digit in range(10)}
 
 
+def test_a_page_is_written_beside_what_is_printed(ignite_vision, digits_run, other, tmp_path):
+    page = tmp_path / "compare.html"
+    code, out, err = ignite_vision("compare", digits_run, other, "--json", "--html", page)
+    assert code == 0, err
+    assert json.loads(out)["n"] == 450
+    assert f"page: {page} (" in err
+    assert "looks better, but one seed each" in page.read_text()
+    result = ignite_vision("compare", digits_run, other, "--data", tmp_path)
+    assert_one_error_line(result, "--data is for the pictures of a page", "--html FILE")
+
+
 def test_what_cannot_be_compared_is_one_line(ignite_vision, digits_run, tmp_path):
     assert_one_error_line(ignite_vision("compare", digits_run), "one run cannot be compared")
     assert_one_error_line(ignite_vision("compare", digits_run, tmp_path), "not a run directory", str(tmp_path))
