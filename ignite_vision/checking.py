@@ -67,6 +67,11 @@ class Subject:
     cut: Callable[[], Splits] | None = None
     """Cuts the images as `run` would, once they were looked at; None where they are in their splits."""
 
+    @property
+    def skips(self) -> bool:
+        """Whether training goes on without images that cannot be read."""
+        return override(self.loaded.recipe, self.overrides).on_bad_image == "skip"
+
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
@@ -133,7 +138,7 @@ def check(
     pairs = find_pairs(records)
     judged = judge_labels(subject, records, workers, say) if labels else Labels([], [])
     findings = [
-        *faults(images, records),
+        *faults(images, records, are_skipped=subject.skips),
         *class_findings(images),
         *duplicate_findings(images, pairs, subject.right),
         *judged.findings,
@@ -150,7 +155,8 @@ def leave_hashes(images: Collection, records: Records) -> None:
     for _, part in images.parts:
         rows = records.rows[begin : begin + len(part)]
         if part.stable:
-            hash_store.keep(part, {int(i): rows["hash"][i] for i in np.flatnonzero(rows["readable"])})
+            readable = np.flatnonzero(rows["readable"])
+            hash_store.keep(part, readable, rows["hash"][readable])
         begin += len(part)
 
 

@@ -187,9 +187,9 @@ def try_one(prepared: Prepared, candidate: Candidate) -> Kept:
         raise UserError(obstacle)
     there = features.is_computed("train") and features.is_computed("val")
     began = time.monotonic()
-    val = rows_of(features, "val")
+    val = features.vectors("val")
     refuse_too_slow(prepared, time.monotonic() - began)
-    rows = torch.cat([rows_of(features, "train"), val])
+    rows = torch.cat([features.vectors("train"), val])
     seconds = time.monotonic() - began
     probed = Probed(
         model=candidate.model,
@@ -201,13 +201,6 @@ def try_one(prepared: Prepared, candidate: Candidate) -> Kept:
         licence=prepared.origin["license"] if prepared.origin else None,
     )
     return Kept(probed, rows)
-
-
-def rows_of(features: Features, split: str) -> torch.Tensor:
-    """Features of all images of a split, in order: (n,D) float32, on the CPU; the mean over the places of a map."""
-    source = features.source(split)
-    rows = source[0, np.arange(len(source))].cpu().float()
-    return rows.mean((-2, -1)) if rows.ndim == 4 else rows.flatten(1)
 
 
 def refuse_too_slow(prepared: Prepared, seconds: float) -> None:

@@ -63,6 +63,14 @@ def test_every_image_is_decoded_once_and_run_finds_the_hashes(photos, tmp_path, 
     assert len(decoded) == 31
 
 
+def test_what_training_leaves_out_need_not_be_fixed(photos, tmp_path):
+    (photos / "b" / "same.jpg").write_bytes(b"no image")
+    assert [finding.kind for finding in checked(photos, tmp_path / "out")[0].must] == ["unreadable"]
+    found, _ = checked(photos, tmp_path / "skips", settings={"on_bad_image": "skip"})
+    assert found.must == []
+    assert "Training leaves them out" in next(f.message for f in found.findings if f.kind == "unreadable")
+
+
 def test_a_recipes_data_is_checked(tmp_path):
     found, _ = checked("digits", tmp_path / "out", data=tmp_path)
     assert found.to_dict()["images"] == 1797

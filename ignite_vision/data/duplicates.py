@@ -61,10 +61,10 @@ def hashes(images: Container, say: Callable[[str], None]) -> np.ndarray:
     found, known = hash_store.kept(images)
     missing = np.flatnonzero(~known)
     if len(missing):
-        new = dict(itertools.chain.from_iterable(_computed(images, missing, say)))
-        for i, one in new.items():
-            found[i] = one
-        hash_store.keep(images, new)
+        for i, one in itertools.chain.from_iterable(_computed(images, missing, say)):
+            found[i], known[i] = one, True
+        new = missing[known[missing]]
+        hash_store.keep(images, new, found[new])
     return found
 
 

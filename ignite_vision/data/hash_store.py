@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +29,13 @@ def kept(images: Container) -> tuple[np.ndarray, np.ndarray]:
     return np.where(known[:, None, None], rows["hash"][places], np.uint64(0)), known
 
 
-def keep(images: Container, found: Mapping[int, np.ndarray]) -> None:
-    """Keep hashes, (2,4) uint64, by place; beside those that are there. A full disk keeps nothing."""
-    if not found:
+def keep(images: Container, places: np.ndarray, hashes: np.ndarray) -> None:
+    """Keep (M,2,4) uint64, hashes of the images at (M,) places, beside those that are there; nothing on a full disk."""
+    if not len(places):
         return
-    place, new = _place(images), np.zeros(len(found), dtype=KEPT)
-    new["image"] = images.identities()[list(found)]
-    new["hash"] = list(found.values())
+    place, new = _place(images), np.zeros(len(places), dtype=KEPT)
+    new["image"] = images.identities()[places]
+    new["hash"] = hashes
     rows = np.concatenate([new, _read(place)])
     rows = rows[np.unique(rows["image"], return_index=True)[1]]
     try:

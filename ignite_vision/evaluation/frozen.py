@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 import torch
 
 from ignite_vision.data.splits import NAMES
@@ -61,18 +60,11 @@ def frozen(recipe: Recipe) -> Recipe:
 def suspects_by(features: Features) -> list[Suspect]:
     """Images whose label may be wrong, the least probable first: five logistic regressions, each on the other folds."""
     prepared, splits = features.prepared, features.prepared.splits
-    rows = torch.cat([rows_of(features, split) for split in NAMES])
+    rows = torch.cat([features.vectors(split) for split in NAMES])
     targets = torch.cat([splits[split].targets for split in NAMES])
     probabilities = out_of_fold(rows, targets, prepared.recipe.split_seed)
     places = [(splits[split].sample_id(i), split, i) for split in NAMES for i in range(len(splits[split]))]
     return listed(probabilities, targets, places, splits.classes)
-
-
-def rows_of(features: Features, split: str) -> torch.Tensor:
-    """Features of all images of a split, in order: (n,D) float32, on the CPU; the mean over the places of a map."""
-    source = features.source(split)
-    rows = source[0, np.arange(len(source))].cpu().float()
-    return rows.mean((-2, -1)) if rows.ndim == 4 else rows.flatten(1)
 
 
 def is_too_much(prepared: Prepared) -> bool:

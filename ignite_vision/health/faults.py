@@ -68,9 +68,9 @@ TEXTS = {  # kind -> level, what it is, what to do
 }
 
 
-def faults(images: Collection, records: Records) -> Iterator[Finding]:
-    """Yield what is wrong with single images."""
-    yield from unreadable(images, records)
+def faults(images: Collection, records: Records, are_skipped: bool = False) -> Iterator[Finding]:
+    """Yield what is wrong with single images. are_skipped: training goes on without those that cannot be read."""
+    yield from unreadable(images, records, are_skipped)
     for kind, holds in masks(images, records).items():
         yield from of_images(images, kind, holds)
 
@@ -126,14 +126,15 @@ def of_images(images: Collection, kind: str, holds: np.ndarray) -> Iterator[Find
         yield Finding(kind, level, len(chosen), message, next_step, images.names(chosen))
 
 
-def unreadable(images: Collection, records: Records) -> Iterator[Finding]:
+def unreadable(images: Collection, records: Records, are_skipped: bool) -> Iterator[Finding]:
     """Yield the images that cannot be read, with the reasons, the most frequent first."""
     if records.reasons:
         reasons = Counter(records.reasons.values()).most_common(3)
         why = ", ".join(f"{reason} ({n:,})" if len(reasons) > 1 else reason for reason, n in reasons)
         chosen = sorted(records.reasons)
-        message = f"{counted(len(chosen), 'image')} that cannot be read: {why}. Training ends at the first"
-        yield Finding("unreadable", "must", len(chosen), message, "Replace or remove them.", images.names(chosen))
+        level, ending = ("look", "leaves them out") if are_skipped else ("must", "ends at the first")
+        message = f"{counted(len(chosen), 'image')} that cannot be read: {why}. Training {ending}"
+        yield Finding("unreadable", level, len(chosen), message, "Replace or remove them.", images.names(chosen))
 
 
 def is_misnamed(path: Path | None, kind: str) -> bool:

@@ -95,6 +95,12 @@ class Features:
         fits = shards.n * shards.row_bytes <= RESIDENT_SHARE * free_memory(device)
         return Views(Resident(shards.read_all().to(device)) if fits else Mapped(shards), self.views(split))
 
+    def vectors(self, split: str) -> torch.Tensor:
+        """Features of all images of a split, in order: (n,D) float32, on the CPU; the mean over the places of a map."""
+        source = self.source(split)
+        rows = source[0, np.arange(len(source))].cpu().float()
+        return rows.mean((-2, -1)) if rows.ndim == 4 else rows.flatten(1)
+
     def _believed(self, split: str) -> Shards | None:
         """Features on disk, unless they are not what the model computes: then they are deleted everywhere."""
         shards = self._on_disk(split)

@@ -94,7 +94,8 @@ class Decoded(Source):
         try:
             yield
         finally:
-            hash_store.keep(self.images, self._hashed)
+            hashed = sorted(self._hashed)
+            hash_store.keep(self.images, np.array(hashed), np.array([self._hashed[i] for i in hashed]))
             self._known = None
 
     def __getstate__(self) -> dict[str, Any]:

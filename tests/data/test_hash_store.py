@@ -18,12 +18,13 @@ def images(image_folder):
 
 
 def made_up(places):
-    return {i: np.full((2, 4), i + 1, dtype=np.uint64) for i in places}
+    """Return places, and a hash for each."""
+    return np.array(places), np.array([np.full((2, 4), i + 1, dtype=np.uint64) for i in places])
 
 
 def test_what_is_kept_is_found_by_another_part_of_the_folder(images):
-    keep(images, made_up([3, 5]))
-    keep(images.subset([7, 9]), made_up([0]))
+    keep(images, *made_up([3, 5]))
+    keep(images.subset([7, 9]), *made_up([0]))
     found, known = kept(images.subset([9, 7, 5, 4, 3]))
     assert known.tolist() == [False, True, True, False, True]
     assert found[:, 0, 0].tolist() == [0, 1, 6, 0, 4]
@@ -31,7 +32,7 @@ def test_what_is_kept_is_found_by_another_part_of_the_folder(images):
 
 
 def test_a_file_that_changed_is_not_known(images):
-    keep(images, made_up(range(4)))
+    keep(images, *made_up(range(4)))
     os.utime(images.path(2), (1, 1))
     images.path(3).write_bytes(b"other")
     assert kept(images)[1][:4].tolist() == [True, True, False, False]
@@ -39,23 +40,23 @@ def test_a_file_that_changed_is_not_known(images):
 
 def test_arrays_are_known_by_their_pixels():
     images = digits().train
-    keep(images, made_up([1]))
+    keep(images, *made_up([1]))
     assert np.flatnonzero(kept(images)[1]).tolist() == [1]
     assert not kept(images.subset(range(5)))[1].any()
 
 
 @pytest.mark.parametrize("damage", [b"", b"no array", b"\x93NUMPY\x01\x00"])
 def test_a_damaged_file_is_as_none(images, damage):
-    keep(images, made_up([0]))
+    keep(images, *made_up([0]))
     [path] = cache_home().glob("hashes-*.npy")
     path.write_bytes(damage)
     assert not kept(images)[1].any()
-    keep(images, made_up([1]))
+    keep(images, *made_up([1]))
     assert np.flatnonzero(kept(images)[1]).tolist() == [1]
 
 
 def test_an_array_of_another_kind_is_as_none(images):
-    keep(images, made_up([0]))
+    keep(images, *made_up([0]))
     [path] = cache_home().glob("hashes-*.npy")
     np.save(path, np.arange(3))
     assert not kept(images)[1].any()
@@ -66,5 +67,5 @@ def test_a_full_disk_keeps_nothing_and_says_nothing(images, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(hash_store, "replacing", full)
-    keep(images, made_up([0]))
+    keep(images, *made_up([0]))
     assert not kept(images)[1].any()
