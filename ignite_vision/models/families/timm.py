@@ -213,11 +213,11 @@ def _full_name(cfg: Any) -> str:
 
 
 def _side(name: str, cfg: Any) -> int:
-    """Pixels per side. UserError for images that are not square: the canvas is."""
+    """Pixels per side. UserError for images that are not square: Sapiens', of a gigabyte, are the only ones."""
     _, height, width = cfg.input_size
     if height != width:
         raise UserError(
-            f"{PREFIX}:{name} wants images of {height}x{width} pixels, and images are cut square here",
+            f"{PREFIX}:{name} wants images of {height}x{width} pixels; of timm, networks for squares alone are taken",
             next_step="Choose another model.",
         )
     return int(width)
