@@ -56,8 +56,7 @@ class Decoded(Source):
 
     def __init__(self, images: Container, to_canvas: Canvas, seed: int):
         self.images, self.to_canvas, self.seed = images.at_scale(to_canvas.least), to_canvas, seed
-        self._known: np.ndarray | None = None  # (N,) bool, within `leaving_hashes`
-        self._hashed: dict[int, np.ndarray] = {}
+        self._hashes: tuple[np.ndarray, np.ndarray] | None = None  # (N,2,4) uint64, (N,) bool, in `leaving_hashes`
 
     def __len__(self) -> int:
         return len(self.images)
@@ -77,8 +76,9 @@ class Decoded(Source):
         if not self.images.stable:  # a custom data set may draw random numbers
             seed_everything(self.seed, Purpose.SAMPLE, epoch, i)
         pixels = self.images[i][0]
-        if self._known is not None and not self._known[i] and is_whole(self.images.path(i), pixels):
-            self._hashed[i] = perceptual_hash(pixels)
+        kept = self._hashes  # a thread may come here when it is over
+        if kept is not None and not kept[1][i] and is_whole(self.images.path(i), pixels):
+            kept[0][i], kept[1][i] = perceptual_hash(pixels), True
         return self.to_canvas(pixels)
 
     @contextlib.contextmanager
@@ -90,16 +90,18 @@ class Decoded(Source):
         if not (self.images.stable and self.images.costly):
             yield
             return
-        self._known, self._hashed = hash_store.kept(self.images)[1], {}
+        # one array for all: small ones, kept between what is freed again, would hold on to much memory
+        hashes, known = self._hashes = hash_store.kept(self.images)
+        before = known.copy()
         try:
             yield
         finally:
-            hashed = sorted(self._hashed)
-            hash_store.keep(self.images, np.array(hashed), np.array([self._hashed[i] for i in hashed]))
-            self._known = None
+            self._hashes = None
+            new = np.flatnonzero(known & ~before)
+            hash_store.keep(self.images, new, hashes[new])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_known": None, "_hashed": {}}
+        return {**self.__dict__, "_hashes": None}
 
 
 def is_whole(path: Path | None, pixels: torch.Tensor) -> bool:
