@@ -16,7 +16,7 @@ from ignite_vision.data.preprocessing import center_crop, normalize
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation.intervals import NOISE, mcnemar, wilson
 from ignite_vision.loading.batches import eval_batch
-from ignite_vision.loading.features import Features
+from ignite_vision.loading.features import AS_FEATURES, Features
 from ignite_vision.loading.sources import Decoded
 from ignite_vision.prepare import Options, Prepared, prepare
 from ignite_vision.recipe_files import LoadedRecipe
@@ -171,10 +171,7 @@ def prepared_for(
         loaded.recipe,
         model=candidate.model,
         weights=candidate.weights,
-        trainable="head",
-        augment=(),
-        views=None,
-        cache="features",
+        **AS_FEATURES,
     )
     return prepare(dataclasses.replace(loaded, recipe=recipe), overrides, options, say)
 

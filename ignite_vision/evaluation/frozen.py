@@ -10,7 +10,7 @@ import torch
 from ignite_vision.data.splits import NAMES
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation.label_errors import Suspect, listed, out_of_fold
-from ignite_vision.loading.features import Features
+from ignite_vision.loading.features import AS_FEATURES, Features
 from ignite_vision.models.head import find_head
 from ignite_vision.prepare import Options, Prepared, Say, prepare
 from ignite_vision.recipe import Recipe, override
@@ -50,10 +50,7 @@ def frozen(recipe: Recipe) -> Recipe:
         weights=by.weights,
         preprocessing=by.preprocessing,
         image_size=by.image_size,
-        trainable="head",
-        augment=(),
-        views=None,
-        cache="features",
+        **AS_FEATURES,
     )
 
 

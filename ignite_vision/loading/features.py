@@ -36,6 +36,8 @@ from ignite_vision.system.memory import free_memory
 from ignite_vision.system.progress import with_progress
 
 RESIDENT_SHARE = 0.25  # of the free memory that rows may take
+AS_FEATURES: dict[str, Any] = {"trainable": "head", "augment": (), "views": None, "cache": "features"}
+"""Fields of a recipe that has its features computed once, whatever it would do with them."""
 CHECKED = 2  # rows of a cache that are computed again when it is used
 AS_COMPUTED = 0.05  # of the largest value: rows of another batch size differ in their last bits, in bf16 by 1/256
 

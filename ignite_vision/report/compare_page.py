@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
 from collections.abc import Sequence
-from importlib import resources
 
-import jinja2
 import torch
-from markupsafe import Markup
 
-from ignite_vision._version import __version__
-from ignite_vision.errors import printable
 from ignite_vision.report.curves import drawable, extent, nice_ticks
 from ignite_vision.report.plots import Plot, percent
+from ignite_vision.report.template import filled
 from ignite_vision.report.thumbnails import TINY, thumbnail, webp
 from ignite_vision.training.history import EpochRow
 
 COLOURS = 5  # lines of the first settings are told apart; those of the others are grey
-LONG = 14  # rows from which on a table scrolls by itself
 LEVELS = {
     "better": ("ok", "Clear"),
     "seeds": ("warn", "Unsure"),
@@ -143,29 +136,13 @@ def shot(image: torch.Tensor, id: str, label: str, one: str, other: str) -> Shot
 
 def render(exhibit: Exhibit) -> str:
     """Return the page. Names of classes, files, settings and runs are text in it, whatever they hold."""
-    script = _text("page.js")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_text), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(pct=percent, shown=_shown, colour=colour, points=points)
-    page = environment.get_template("compare_page.html").render(
+    return filled(
+        "compare_page.html",
+        ("page.css", "compare_page.css"),
+        {"colour": colour, "points": points},
         e=exhibit,
-        css=Markup(_text("page.css") + _text("compare_page.css")),
-        js=Markup(script),
-        js_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        version=__version__,
         overlays=overlays(exhibit.rows),
-        LONG=LONG,
     )
-    return page.encode("utf-8", "replace").decode() + "\n"  # undecodable bytes of a name
-
-
-def _shown(text: str) -> str:
-    return "\u202f".join(map(printable, str(text).split("\u202f")))
-
-
-def _text(name: str) -> str:
-    return resources.files("ignite_vision.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def colour(setting: int) -> str:

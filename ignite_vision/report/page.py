@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
-import jinja2
 import numpy as np
 import torch
-from markupsafe import Markup
 
-from ignite_vision._version import __version__
 from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.data.splits import Splits
-from ignite_vision.errors import printable
 from ignite_vision.evaluation.intervals import wilson
 from ignite_vision.evaluation.label_errors import Suspect
 from ignite_vision.evaluation.predictions import Predictions, calibrated
@@ -26,11 +19,11 @@ from ignite_vision.report.confusions import confusions
 from ignite_vision.report.embedding import embed
 from ignite_vision.report.findings import findings
 from ignite_vision.report.galleries import Heat, galleries, suspect_cards
-from ignite_vision.report.plots import coverage, curves, percent, reliability, reliability_plot
+from ignite_vision.report.plots import coverage, curves, reliability, reliability_plot
+from ignite_vision.report.template import filled
 from ignite_vision.report.twins import twins
 from ignite_vision.training.history import EpochRow
 
-LONG = 14  # rows from which on a table scrolls by itself
 FINDABLE = 12  # classes from which on they can be searched
 
 
@@ -68,32 +61,7 @@ class Evidence:
 
 def render(evidence: Evidence) -> str:
     """Return the page. Names of classes and files are text in it, whatever they hold."""
-    script = _text("page.js")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_text), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(pct=percent, shown=_shown)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = environment.get_template("page.html").render(
-        e=evidence,
-        css=Markup(_text("page.css")),
-        js=Markup(script),
-        js_hash=digest,
-        version=__version__,
-        LONG=LONG,
-        FINDABLE=FINDABLE,
-        **_content(evidence),
-    )
-    return page + "\n"
-
-
-def _shown(text: str) -> str:
-    """The text with what does not print escaped; the narrow space of our own percentages stays."""
-    return "\u202f".join(map(printable, str(text).split("\u202f")))
-
-
-def _text(name: str) -> str:
-    return resources.files("ignite_vision.report").joinpath(name).read_text(encoding="utf-8")
+    return filled("page.html", ("page.css",), {}, e=evidence, FINDABLE=FINDABLE, **_content(evidence))
 
 
 def _content(evidence: Evidence) -> dict[str, Any]:
