@@ -37,7 +37,8 @@ MOST_TOGETHER = 3
 PATIENCE = 2  # strengths that may be better in neither accuracy nor loss: the weakest take longest
 EPOCHS = range(1, 15, 2)  # of `run` whose strengths are tried, every other: 1e5, 1e4 ... 0.1
 TOLERANCE = 1e-3  # of a head that is only judged: five times that of one to use, in 0.6 of the time
-TIMED = 16  # images on which prediction is timed, twice
+TIMED = 8  # images on which prediction is timed
+LOOKED_AT = ("train", "val")
 PLUS = "+"
 
 
@@ -138,7 +139,7 @@ def probe(
     """
     kept: list[Kept] = []
     skipped: dict[str, str] = {}
-    prepared = None
+    prepared, say = None, once(say)
     for candidate in candidates:
         try:
             prepared = prepared_for(loaded, candidate, options, overrides, say)
@@ -179,10 +180,10 @@ def prepared_for(
 def try_one(prepared: Prepared, candidate: Candidate) -> Kept:
     """Compute the features of training and validation, and fit heads to them. UserError where that cannot be done."""
     features = Features(prepared)
-    obstacle = features.obstacle()
+    obstacle = features.obstacle(LOOKED_AT)
     if obstacle:
         raise UserError(obstacle)
-    there = features.is_computed("train") and features.is_computed("val")
+    there = all(map(features.is_computed, LOOKED_AT))
     began = time.monotonic()
     val = features.vectors("val")
     refuse_too_slow(prepared, time.monotonic() - began)
@@ -290,13 +291,13 @@ def side_by_side(several: list[Kept]) -> torch.Tensor:
 
 
 def seconds_per_image(prepared: Prepared) -> float:
-    """Seconds from a file to an answer, for each image of a batch; the better of two, after one to warm up."""
+    """Seconds from a file to an answer, for each image of a batch: the better of two, as the first warms up."""
     n = min(TIMED, len(prepared.splits.val))
     decoded = Decoded(prepared.splits.val.subset(range(n)), prepared.canvas, prepared.recipe.seed)
     batch = eval_batch(prepared.recipe, prepared.splits)
     prepared.model.eval()
     times = []
-    for _ in range(3):
+    for _ in range(2):
         began = time.perf_counter()
         with torch.inference_mode(), autocast(prepared.device, prepared.precision):
             for first in range(0, n, batch):
@@ -304,7 +305,19 @@ def seconds_per_image(prepared: Prepared) -> float:
                 prepared.model(normalize(center_crop(images, prepared.preprocessing.size), prepared.preprocessing))
         synchronize(prepared.device)
         times.append(time.perf_counter() - began)
-    return min(times[1:]) / n
+    return min(times) / n
+
+
+def once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Leave out what was said before: of the data, which are prepared anew for each model."""
+    said = set[str]()
+
+    def say_once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return say_once
 
 
 def line_of(one: Probed) -> str:

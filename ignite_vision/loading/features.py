@@ -10,7 +10,7 @@ import contextlib
 import functools
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,8 @@ class Features:
         recipe = self.prepared.recipe
         return recipe.views or 1 if split == "train" and recipe.augment else 1
 
-    def obstacle(self) -> str | None:
-        """What stands against computing features once; None if nothing does."""
+    def obstacle(self, names: Sequence[str] = NAMES) -> str | None:
+        """What stands against computing features of these splits once; None if nothing does."""
         recipe = self.prepared.recipe
         if recipe.trainable != "head":
             return f"trainable is '{recipe.trainable}', not 'head'"
@@ -72,7 +72,7 @@ class Features:
             self._frozen()
         except UserError as error:  # a layer holds what has no state to describe: an open file, a lock
             return f"what decides the features cannot be described: {error.what}"
-        if all(self.is_computed(split) for split in NAMES):
+        if all(self.is_computed(split) for split in names):
             return None
         return self._obstacle_to_new()
 
