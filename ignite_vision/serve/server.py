@@ -43,11 +43,15 @@ def listen(host: str, port: int) -> socket.socket:
     """Open the socket. port: 0 for any that is free. UserError when it cannot be had."""
     try:
         (family, _kind, _protocol, _name, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return socket.create_server(address[:2], family=family)
+        listener = socket.create_server(address[:2], family=family)
     except OSError as error:
         hint = "Choose another --port, or stop the program that uses it." if port else "Choose another --host."
         why = str(error.strerror).partition(" (")[0]  # Python adds the address, once more
         raise UserError(f"cannot listen on {host}:{port}: {why}", next_step=hint) from error
+    # Connections inherit it. asyncio sets it only where the socket names its protocol, which this one does not: the
+    # body of an answer, written after its head, would wait 40 ms for the head to be acknowledged.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def serve(

@@ -37,6 +37,13 @@ def test_a_host_that_is_not_of_this_machine_is_an_error():
         listen("192.0.2.1", 0)
 
 
+def test_an_answers_body_does_not_wait_for_its_head_to_be_acknowledged():
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_half_a_head_is_given_up_and_so_is_an_answer_that_nobody_reads(start):
     hurried = start(plan=With({"serve.server.HEAD_SECONDS": 0.5, "serve.server.REQUEST_SECONDS": 1}))
     with hurried.connect(HALF) as half, hurried.connect() as silent, hurried.connect(head(1000) + b"x") as body:
