@@ -32,8 +32,10 @@ from ignite_vision import Classifier, models
 from ignite_vision.data.images import decode
 from ignite_vision.models.model_file import write_model
 from ignite_vision.serve.answering import BATCHES
+from ignite_vision.system.process import tune_processor
 
 SECONDS, ROUNDS = 3.0, 5
+REPEATS = 200  # of a lone request
 CLIENTS = (1, 8, 32)
 REQUESTS, EVERY = 10_000, 100  # of the memory test; one in EVERY is a bomb, one is no image
 HALF_OPEN = 300
@@ -41,6 +43,7 @@ HALF_OPEN = 300
 
 def main() -> None:
     """Print a table."""
+    tune_processor()  # as the server does
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(sys.argv[1]) if len(sys.argv) > 1 else random_model(Path(folder), "mobilenet_v2", 224)
@@ -157,6 +160,7 @@ def speed(path: Path) -> None:
                 costs.append((1000 * (processor_seconds(pid) - before) / (served * SECONDS), 1000 * own_cost))
                 pairs.append((served, alone))
             print(line(clients, pairs, costs), flush=True)
+        print(lone(port, classifier, canvases[0], files[0]), flush=True)
         half_open(port, files)
 
 
@@ -166,10 +170,22 @@ def line(clients: int, pairs: list[tuple[float, float]], costs: list[tuple[float
     cost, own = (statistics.median(values) for values in zip(*costs, strict=True))
     text = f"{clients:3} clients: {statistics.median(ratios):.0%} of the bare model's images per second"
     text += f" ({min(ratios):.0%}–{max(ratios):.0%}); processor {cost:.1f} ms an image, bare {own:.1f}"
-    if clients == 1:
-        extra = [1000 / served - 1000 / alone for served, alone in pairs]
-        text += f"; a lone request takes {statistics.median(extra):.1f} ms more ({min(extra):.1f}–{max(extra):.1f})"
     return text
+
+
+def lone(port: int, classifier: Classifier, canvas: torch.Tensor, file: bytes) -> str:
+    """A request with nothing else under way, and a forward pass, in turn."""
+    link = http.client.HTTPConnection("127.0.0.1", port)
+    served, alone = [], []
+    for _ in range(REPEATS):
+        begin = time.perf_counter()
+        ask(link, file)
+        between = time.perf_counter()
+        classifier.probabilities(canvas[None], BATCHES)
+        served.append(1000 * (between - begin))
+        alone.append(1000 * (time.perf_counter() - between))
+    more = statistics.median(served) - statistics.median(alone)
+    return f"a lone request takes {statistics.median(served):.1f} ms, {more:.1f} ms more than the model alone"
 
 
 def half_open(port: int, files: list[bytes]) -> None:
