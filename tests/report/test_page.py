@@ -97,6 +97,21 @@ def test_the_verdict_has_interval_baseline_and_chance():
     assert "\\u" not in text
 
 
+@pytest.mark.parametrize(
+    ("temperature", "off", "words"),
+    [
+        (1.5, 0.2, "it was surer than it should have been"),
+        (0.7, 0.2, "it was less sure than it should have been"),
+        (1.0, 0.01, "needed hardly any correction"),
+        (1.0, 0.2, "off in a way that one number does not mend"),
+    ],
+)
+def test_confidence_is_called_right_only_where_it_is(temperature, off, words):
+    found = {"temperature": temperature, "n": 100, "before": {"ece": off}, "after": {"ece": 0.01}}
+    found["ece_if_perfect"] = {"mean": 0.02, "p95": 0.05}
+    assert words in render(evidence(numbers={**evidence().numbers, "calibration": found}))
+
+
 def test_a_run_without_heat_maps_says_so_and_without_errors_too():
     found = evidence(heat=None)
     found.predictions.logits[range(60), found.predictions.targets] += 20
