@@ -106,7 +106,7 @@ def split_at_head(model: nn.Module) -> tuple[nn.Module, nn.Sequential]:
     """(first layer that is not cached, the part of the model from there on).
 
     The first is the Dropout directly before the head, if there is one: it draws again in each epoch. What follows
-    the head in its Sequential belongs to the part, as in SqueezeNet. The layers are the model's own, not copies.
+    the head in its Sequential belongs to the part. The layers are the model's own, not copies.
     """
     name, head = find_head(model)
     dropout = dropout_before(model, name)
