@@ -36,7 +36,7 @@ def of_images(built, layer, size=224, n=2, channels=3):
     ("name", "layer", "size", "channels"),
     [
         ("mobilenet_v2", "features", 64, 3),
-        ("squeezenet1_0", "features", 96, 3),
+        ("squeezenet1_0", "classifier.0", 96, 3),
         ("resnet18", "layer4", 64, 3),
         ("cifar10_cnn", "8", 32, 3),
         ("digits_cnn", "6", 8, 1),

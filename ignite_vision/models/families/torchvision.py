@@ -43,8 +43,11 @@ def build(name: str, num_classes: int, image_size: int | None) -> nn.Module:
     """
     network = as_trained(name, num_classes, image_size)
     if name.startswith("squeezenet"):
-        pooled = {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "0": nn.Dropout(0.5)}
-        network.classifier = nn.Sequential(OrderedDict(pooled | {"1": nn.Linear(512, num_classes)}))
+        head = nn.Linear(512, num_classes)
+        nn.init.normal_(head.weight, std=0.01)  # as torchvision's: features are large here
+        nn.init.zeros_(head.bias)
+        before = {"0": nn.Dropout(0.5), "pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+        network.classifier = nn.Sequential(OrderedDict(before | {"1": head}))
     return network
 
 
