@@ -4,8 +4,8 @@
     ignite-vision run PHOTOS/ --set model=resnet50
 
 Expect 0.967 test accuracy on 25 classes of Caltech-101, 1,692 photographs. mobilenet_v2 is the default since it needs
-no further package and predicts fastest of those that were measured (benchmarks/results/heads.md); another network may
-have one or two points more on your images, and `ignite-vision probe PHOTOS/` says which.
+no further package and predicts fastest of the four in docs/probe.md; another network may have one or two points more on
+your images (benchmarks/results/heads.md), and `ignite-vision probe PHOTOS/` says which.
 
 Transfer learning: a pretrained network, frozen, and a new linear head by logistic regression, an epoch for each
 strength of weight decay. Where that is not possible (`--set trainable=all`, a head that is not linear), the optimizer
