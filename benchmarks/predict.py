@@ -118,10 +118,10 @@ def with_broken(paths: list[Path], broken: Path, many: int) -> Iterator[Path]:
     return (broken if i % EVERY == EVERY - 1 else next(endless) for i in range(many))
 
 
-def anonymous_memory() -> int:
-    """Bytes of this process that no file holds."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon"))
+def anonymous_memory(process: int | str = "self") -> int:
+    """Bytes of a process that no file holds; 0 for one that has ended."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon")), 0)
 
 
 def main() -> None:

@@ -78,7 +78,7 @@ class Tally:
 
 
 def works(data: Path, scratch: Path) -> list[Work]:
-    """Real pictures in memory, features of a frozen network, a folder read by workers, an extended and an ended run."""
+    """Real pictures in memory, two heads on features, a folder read by workers, an extended and an ended run."""
     caltech = few_images(data / "caltech256" / "256_ObjectCategories", scratch / "256_ObjectCategories", 24)
     folder = few_images(data / "caltech101_25", scratch / "photos", 10)
     ended = scratch / "ended.py"
@@ -110,6 +110,12 @@ def works(data: Path, scratch: Path) -> list[Work]:
             ("folder", "--data", str(folder), "--epochs", "2", "--batch-size", "16", "--workers", "2", *sets(*small)),
             2,
             (2, 10),
+        ),
+        Work(
+            "a folder, 250 photographs, logistic regression on features of squeezenet1_0",
+            ("folder", "--data", str(folder), *sets("model=squeezenet1_0", weights)),
+            20,
+            (1, 4),
         ),
         Work(
             "digits, 25 epochs under a cosine, then extended to 40",
