@@ -25,7 +25,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from benchmarks.predict import anonymous_memory
 from ignite_vision import datasets
 from ignite_vision.data.images import read_image
-from ignite_vision.data.splits import Splits, cut
+from ignite_vision.data.splits import cut
 from ignite_vision.health.collection import Collection
 from ignite_vision.health.duplicates import Pairs, find_pairs, twins_in_train
 from ignite_vision.health.faults import masks

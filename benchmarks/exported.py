@@ -1,7 +1,11 @@
-"""Exported files against torch and against each other, one thread each: the rows of `--only export`."""
+"""Exported files against torch and against each other, one thread each: the rows of `--only export`.
+
+python -m benchmarks.exported RUN [--data DIR]    # accuracy in fp32 and in int8, of all test images
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,9 +14,14 @@ import numpy as np
 import torch
 
 from benchmarks.clock import Row, ratios
+from benchmarks.ours import quiet
 from ignite_vision import Classifier
+from ignite_vision.data.containers import Container
 from ignite_vision.inference.export import Request, export
 from ignite_vision.inference.onnx_model import batch_of, session
+from ignite_vision.prepare import Options
+from ignite_vision.reporting import subject_of
+from ignite_vision.run_directory import RunDirectory
 
 LARGE = (3000, 4000)
 PHOTO = (375, 500)
@@ -63,3 +72,26 @@ def costs(ask: Ask, small: torch.Tensor, large: torch.Tensor, device: torch.devi
     """Ask about a small and a large image, in turn."""
     one, other = batch_of(small), batch_of(large)
     return ratios(lambda: ask(one), lambda: ask(other), device)
+
+
+def decided(ask: Ask, images: Container) -> np.ndarray:
+    """(n,) bool: whether the decision on each image is right."""
+    pairs = (images[i] for i in range(len(images)))
+    return np.array([ask(batch_of(image))[0].argmax() == target for image, target in pairs])
+
+
+def main() -> None:
+    """Print accuracy in fp32 and in int8 on all test images of a run; the files are written beside its model."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", type=Path)
+    options = parser.parse_args()
+    subject = subject_of(RunDirectory(options.run), Options(data=options.data, device="cpu"), quiet)
+    files = [export(Request(options.run, int8=int8, data=options.data, force=True)).path for int8 in (False, True)]
+    fp32, int8 = (decided(session(file), subject.splits.test) for file in files)
+    print(f"{len(fp32):,} test images: {fp32.mean():.4f} right in fp32, {int8.mean():.4f} in int8")
+    print(f"{(fp32 & ~int8).sum()} lost, {(int8 & ~fp32).sum()} won")
+
+
+if __name__ == "__main__":
+    main()
