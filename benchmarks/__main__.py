@@ -15,6 +15,7 @@ import importlib.util
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,11 +36,13 @@ from ignite_vision.data.containers import ImageFiles
 from ignite_vision.loading.sources import Decoded
 from ignite_vision.system import environment
 from ignite_vision.system.device import pick_precision
-from ignite_vision.system.process import tune_processor
+from ignite_vision.system.process import SPINS, tune_processor
 
 EPOCHS = 3  # of the tutorial's passes that are run to their end
 TIMED_IMAGES = 96  # of the tutorial's pass over photographs, which is then multiplied
 CATEGORIES = "caltech256/256_ObjectCategories"
+LIBGOMP_SPINS = "300000"  # what libgomp does by itself, of as many threads as processors
+PLAIN = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS")}
 FORWARD = {"densenet121": "2.3", "resnet50": "2.3", "mobilenet_v2": "2.3", "resnet18": "1.6", "vgg11": "1.6"}
 
 
@@ -222,12 +225,42 @@ def allocator(_data: Path, _scratch: Path, device: torch.device) -> list[Row]:
     return rows
 
 
-def forward_seconds(*arguments: str) -> float:
+def forward_seconds(*arguments: str, environ: dict[str, str] | None = None) -> float:
     """Return what benchmarks.allocator measures in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.allocator", *arguments], check=True, capture_output=True, text=True
-    )
-    return float(done.stdout)
+    words = [sys.executable, "-m", "benchmarks.allocator", *arguments]
+    return float(subprocess.run(words, env=environ, check=True, capture_output=True, text=True).stdout)
+
+
+def waiting(_data: Path, scratch: Path, device: torch.device) -> list[Row]:
+    """Threads that wait for each other asleep, as the command has them, and awake, as OpenMP does.
+
+    Alone, and while other programs compute on every second processor.
+    """
+    rows: list[Row] = []
+    if device.type != "cpu":
+        return rows
+    quick, awake = ({**PLAIN, "GOMP_SPINCOUNT": count} for count in (SPINS, LIBGOMP_SPINS))
+    digits = partial(epoch_seconds, scratch / "waiting")
+    passes = partial(forward_seconds, "mobilenet_v2", "keep")
+    for company in (0, (os.cpu_count() or 2) // 2):
+        beside = f"beside {company} busy program{'s' * (company > 1)}" if company else "alone"
+        spinners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(company)]
+        try:
+            for work, took in (("`digits`, an epoch", digits), ("evaluation, mobilenet_v2", passes)):
+                found = ratios_of(partial(took, environ=quick), partial(took, environ=awake), rounds=3)
+                rows.append(Row(f"{work}, {beside}", "OpenMP's threads as they come", *found, ""))
+        finally:
+            for spinner in spinners:
+                spinner.kill()
+                spinner.wait()
+    return rows
+
+
+def epoch_seconds(out: Path, environ: dict[str, str]) -> float:
+    """Median seconds of an epoch of `run digits`."""
+    shutil.rmtree(out, ignore_errors=True)
+    call(["run", "digits", "--epochs", "5", "--device", "cpu", "--out", str(out)], environ)
+    return statistics.median(json.loads(line)["seconds"] for line in (out / "timings.jsonl").read_text().splitlines())
 
 
 def command(_data: Path, scratch: Path, device: torch.device) -> list[Row]:
@@ -308,6 +341,7 @@ GROUPS = {
     "files": files,
     "forward": forward,
     "allocator": allocator,
+    "waiting": waiting,
     "command": command,
     "export": export,
     "heads": accuracies,

@@ -10,6 +10,7 @@ def main() -> None:
     from ignite_vision.system import process
 
     process.outlive_output()
+    process.share_processors()  # torch reads it when it is loaded
     process.pause_garbage_collection()  # until launch() has imported everything
     codes = process.leave_at_exit()
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ignite_vision.system.process import SPINS
+
 # Sets what SIGHUP does, then becomes the command: pytest itself may have been started by nohup.
 WITH_HANGUP = (
     "import os, signal, sys\n"
@@ -123,3 +125,14 @@ def as_a_user():
 def test_digits_needs_no_home_folder(as_a_user):
     done = as_a_user("-m", "ignite_vision", "run", "digits", "--epochs", "1")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch has another OpenMP there")
+@pytest.mark.parametrize(("given", "spins"), [({}, SPINS), ({"GOMP_SPINCOUNT": "77"}, "77")])
+def test_threads_that_wait_for_each_other_soon_sleep_unless_the_user_says_otherwise(given, spins):
+    plain = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    command = [sys.executable, "-m", "ignite_vision", "run", "digits", "--dry-run"]
+    done = subprocess.run(
+        command, env={**plain, **given, "OMP_DISPLAY_ENV": "VERBOSE"}, capture_output=True, text=True, timeout=120
+    )
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
