@@ -7,18 +7,20 @@ import importlib.util
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from ignite_vision.data.images import IMAGE_EXTENSIONS
 from ignite_vision.data.preprocessing import center_crop, normalize
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation.intervals import NOISE, mcnemar, wilson
 from ignite_vision.loading.batches import eval_batch
 from ignite_vision.loading.features import AS_FEATURES, Features
 from ignite_vision.loading.sources import Decoded
-from ignite_vision.prepare import Options, Prepared, prepare
+from ignite_vision.prepare import Options, Prepared, once, prepare
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.system.device import autocast, synchronize
 from ignite_vision.training.logistic import Regression, stratified_folds, strength_of
@@ -39,15 +41,19 @@ EPOCHS = range(1, 15, 2)  # of `run` whose strengths are tried, every other: 1e5
 TOLERANCE = 1e-3  # of a head that is only judged: five times that of one to use, in 0.6 of the time
 TIMED = 8  # images on which prediction is timed
 LOOKED_AT = ("train", "val")
+DECIDED = ("model", "weights", "head", *AS_FEATURES)  # fields of the recipe that are no one else's to set here
 PLUS = "+"
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A model, named as in a recipe, and its weights: DEFAULT or a path."""
+    """A model, named as in a recipe, and its weights: DEFAULT, a path, or None for random ones."""
 
     model: str
-    weights: str = "DEFAULT"
+    weights: str | None = "DEFAULT"
+
+    def __str__(self) -> str:
+        return self.model if self.weights == "DEFAULT" else f"{self.model}={self.weights}"
 
     @classmethod
     def parse(cls, text: str) -> Candidate:
@@ -56,6 +62,9 @@ class Candidate:
         if not model.strip() or (equals and not weights.strip()):
             raise UserError(f"'{text}' names no model", next_step="Write NAME or NAME=PATH, joined by commas.")
         return cls(model.strip(), weights.strip() or "DEFAULT")
+
+
+ANY = Candidate("squeezenet1_1", None)  # a small network, for what is not about networks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +126,7 @@ class Probe:
         return fastest if fastest and fastest.image_seconds < self.best.image_seconds else None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Kept:
     """A candidate with its features, as long as others are put beside them."""
 
@@ -135,21 +144,26 @@ def probe(
 ) -> Probe:
     """Try each candidate's features with the same head, then the best together. The test split is not looked at.
 
-    options.budget: seconds for all of it. UserError if no candidate can be tried.
+    options.budget: seconds for all of it. UserError for what is wrong with the images or the overrides, and if no
+    candidate can be tried.
     """
+    refuse_decided(overrides)
     kept: list[Kept] = []
-    skipped: dict[str, str] = {}
-    prepared, say = None, once(say)
-    for candidate in candidates:
+    errors: dict[str, UserError] = {}
+    say = once(say)  # the data are prepared anew for each model
+    prepared = prepared_for(loaded, ANY, options, overrides, say)  # what is wrong with these is no candidate's fault
+    for candidate in dict.fromkeys(candidates):
         try:
             prepared = prepared_for(loaded, candidate, options, overrides, say)
             kept.append(try_one(prepared, candidate))
             say(line_of(kept[-1].probed))
         except UserError as error:
-            skipped[candidate.model] = str(error)
-    if prepared is None or not kept:
-        reasons = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in skipped.items())
-        raise UserError(f"no model could be tried: {reasons}", next_step="Name others with --models NAME=WEIGHTS.")
+            if error.path is not None and Path(error.path).suffix.lower() in IMAGE_EXTENSIONS:
+                raise  # one that cannot be read is no model's fault
+            errors[str(candidate)] = error
+    if not kept:
+        raise none_tried(errors)
+    skipped = {name: str(error) for name, error in errors.items()}
     found = [one.probed for one in kept]
     together = best_together(kept, prepared)
     if together:
@@ -159,9 +173,25 @@ def probe(
             found.append(try_one(prepared, candidate).probed)
             say(line_of(found[-1]))
         except UserError as error:
-            skipped[candidate.model] = str(error)
+            skipped[str(candidate)] = str(error)
     found.sort(key=lambda one: (-one.judged.accuracy, one.image_seconds))
     return Probe(found, skipped, is_judged_by_folds(prepared))
+
+
+def refuse_decided(overrides: dict[str, str]) -> None:
+    """UserError for settings of what is tried here."""
+    if decided := [name for name in DECIDED if name in overrides]:
+        what = f"probe tries several models in one way, so {decided[0]} cannot be set"
+        raise UserError(what, next_step="Name models with --models NAME or NAME=WEIGHTS, and leave it out.")
+
+
+def none_tried(errors: dict[str, UserError]) -> UserError:
+    """Return the error of a single candidate, or that of all of them in one line."""
+    first = next(iter(errors.values()))
+    if len(errors) == 1:
+        return first
+    reasons = "; ".join(f"{name}: {error.what}" for name, error in errors.items())
+    return UserError(f"no model could be tried: {reasons}", None, "Name others with --models NAME=WEIGHTS.", first.code)
 
 
 def prepared_for(
@@ -191,7 +221,7 @@ def try_one(prepared: Prepared, candidate: Candidate) -> Kept:
     seconds = time.monotonic() - began
     probed = Probed(
         model=candidate.model,
-        weights=candidate.weights,
+        weights=str(candidate.weights or "none"),
         judged=judge(rows, prepared),
         feature_seconds=None if there else seconds,
         image_seconds=seconds_per_image(prepared),
@@ -276,13 +306,19 @@ def earns_its_place(judged: Judged, best: Judged) -> bool:
 def joined(chosen: list[Kept], judged: Judged) -> Probed:
     """Models side by side, as one."""
     parts = [one.probed for one in chosen]
-    published = all(part.weights == "DEFAULT" for part in parts)
+    each = [text for part in parts for text in weights_of_each(part)]
     return dataclasses.replace(
         parts[0],
         model=PLUS.join(part.model for part in parts),
-        weights="DEFAULT" if published else PLUS.join(part.weights for part in parts),
+        weights="DEFAULT" if set(each) == {"DEFAULT"} else PLUS.join(each),
         judged=judged,
     )
+
+
+def weights_of_each(one: Probed) -> list[str]:
+    """Weights of a model, or of each of several side by side."""
+    networks = one.model.split(PLUS)
+    return ["DEFAULT"] * len(networks) if one.weights == "DEFAULT" else one.weights.split(PLUS, len(networks) - 1)
 
 
 def side_by_side(several: list[Kept]) -> torch.Tensor:
@@ -306,18 +342,6 @@ def seconds_per_image(prepared: Prepared) -> float:
         synchronize(prepared.device)
         times.append(time.perf_counter() - began)
     return min(times) / n
-
-
-def once(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Leave out what was said before: of the data, which are prepared anew for each model."""
-    said = set[str]()
-
-    def say_once(line: str) -> None:
-        if line not in said:
-            said.add(line)
-            say(line)
-
-    return say_once
 
 
 def line_of(one: Probed) -> str:

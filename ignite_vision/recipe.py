@@ -257,6 +257,7 @@ def override(recipe: Recipe, settings: dict[str, str]) -> Recipe:
     """Derive a recipe: field -> text as typed in `--set FIELD=VALUE`, read as the field's type.
 
     Whoever sets something of the optimizer's wants to train by it where the recipe leaves that open (head="auto").
+    UserError for a field that there is not, and for a value that it does not take.
     """
     fields = {field.name: str(field.type) for field in dataclasses.fields(Recipe)}
     changes = {}
@@ -267,6 +268,9 @@ def override(recipe: Recipe, settings: dict[str, str]) -> Recipe:
         changes[name] = _parse(name, fields[name], text)
     if recipe.head == "auto" and "head" not in changes and changes.keys() & set(OF_THE_OPTIMIZER):
         changes["head"] = "optimizer"
+    if changes.get("head") == "logistic":  # whoever sets that does without the recipe's optimizer
+        for name in OF_THE_OPTIMIZER:
+            changes.setdefault(name, Recipe.__dataclass_fields__[name].default)
     return dataclasses.replace(recipe, **changes)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ignite_vision import models
 from ignite_vision.errors import UserError
-from ignite_vision.prepare import Options
+from ignite_vision.prepare import Options, prepare
 from ignite_vision.probing import Candidate, Judged, Probe, Probed, default_candidates, earns_its_place, judge, probe
 from ignite_vision.recipe_files import load
 
@@ -65,13 +65,9 @@ def test_the_features_are_there_when_it_is_done_again_and_for_the_run(try_out, w
 
 
 def test_a_test_image_that_cannot_be_read_does_not_matter(try_out, weights, image_folder):
-    from ignite_vision.data.splits import NAMES
-    from ignite_vision.prepare import prepare
-
     one = candidate(weights, "cifar10_cnn")
     given = {**SMALL, "model": one.model, "weights": one.weights}
     prepared = prepare(load(str(image_folder)), given, Options(device="cpu"), print)
-    assert "test" in NAMES
     (image_folder / prepared.splits.test.sample_id(0)).write_bytes(b"\xff\xd8 no image")
     assert try_out(one).found
 
@@ -81,12 +77,28 @@ def test_what_cannot_be_tried_is_said_and_the_others_are(try_out, weights, tmp_p
     found = try_out(one, Candidate("resnet81"), Candidate("squeezenet1_0", str(weights["cifar10_cnn"])))
     assert [each.model for each in found.found] == ["cifar10_cnn"]
     assert "resnet18" in found.skipped["resnet81"]
-    assert "squeezenet1_0" in found.skipped
+    assert f"squeezenet1_0={weights['cifar10_cnn']}" in found.skipped
 
 
 def test_nothing_that_can_be_tried_is_an_error_with_the_reasons(try_out):
-    with pytest.raises(UserError, match=r"no model could be tried: resnet81: .*--models"):
+    with pytest.raises(UserError, match=r"no model could be tried: resnet81: .*; no: .*--models"):
+        try_out(Candidate("resnet81"), Candidate("no"))
+    with pytest.raises(UserError, match="^no model 'resnet81'. Did you mean"):
         try_out(Candidate("resnet81"))
+
+
+@pytest.mark.parametrize("name", ["model", "weights", "head", "trainable", "cache"])
+def test_what_it_decides_itself_cannot_be_set(image_folder, weights, name):
+    with pytest.raises(UserError, match=f"so {name} cannot be set. Name models with --models"):
+        probe(load(str(image_folder)), [candidate(weights, "cifar10_cnn")], Options(), {name: "none"}, print)
+
+
+def test_what_is_wrong_with_the_images_is_said_once_and_not_of_each_model(image_folder, try_out, weights):
+    one = candidate(weights, "cifar10_cnn")
+    kept = prepare(load(str(image_folder)), {**SMALL, "model": one.model, "weights": one.weights}, Options(), print)
+    (image_folder / kept.splits.train.sample_id(0)).write_bytes(b"no image")
+    with pytest.raises(UserError, match="^cannot read image: not an image of a known format"):
+        try_out(Candidate("resnet81"), one, candidate(weights, "shufflenet_v2_x0_5"))
 
 
 def test_a_model_whose_features_take_longer_than_is_left_is_passed_over(image_folder, weights):
@@ -162,3 +174,8 @@ def test_on_photographs_the_better_network_wins_and_its_run_computes_no_features
     assert found.best.model.startswith("mobilenet_v2")
     assert found.best.judged.accuracy > 0.9
     assert found.chance(next(one for one in found.found if one.model == bad.model)) < 0.05
+
+
+def test_a_model_that_is_named_twice_is_tried_once(try_out, weights):
+    found = try_out(*[candidate(weights, "cifar10_cnn")] * 2)
+    assert [one.model for one in found.found] == ["cifar10_cnn"]

@@ -207,6 +207,13 @@ def test_a_misspelt_head_is_answered_with_the_nearest():
         tiny(head="logistics")
 
 
+def test_logistic_regression_that_is_set_leaves_the_recipes_own_optimizer_out():
+    made = override(tiny(head="auto", trainable="head", lr=0.1, schedule="cosine"), {"head": "logistic"})
+    assert (made.head, made.schedule) == ("logistic", None)
+    with pytest.raises(UserError, match="lr has no effect"):
+        override(tiny(trainable="head"), {"head": "logistic", "lr": "0.1"})
+
+
 def test_logistic_regression_can_be_set():
     assert override(tiny(), {"head": "logistic", "trainable": "head"}).head == "logistic"
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ignite_vision.evaluation.intervals import NOISE
 from ignite_vision.models.licences import concern
 from ignite_vision.probing import PLUS, Probe, Probed
+from ignite_vision.recipe import Recipe
 
 HEADER = ("model", "accuracy", "95 % interval", "features", "per image", "weights", "licence")
 
 
-def lines(found: Probe, name: str) -> Iterator[str]:
-    """Yield the table, the best first, and what follows from it. name: of the data, as it was typed."""
+def lines(found: Probe, command: str) -> Iterator[str]:
+    """Yield the table, the best first, and what follows from it. command: trains the best."""
     rows = [HEADER, *(row(one) for one in found.found)]
     widths = [max(len(line[i]) for line in rows) for i in range(len(HEADER))]
     for line in rows:
@@ -27,7 +28,7 @@ def lines(found: Probe, name: str) -> Iterator[str]:
     yield from differences(found)
     if sentence := concern(found.best.licence):
         yield f"warning: {found.best.model}: {sentence}"
-    yield f"next: {run_command(name, found.best)}"
+    yield f"next: {command}"
 
 
 def row(one: Probed) -> tuple[str, ...]:
@@ -56,10 +57,22 @@ def differences(found: Probe) -> Iterator[str]:
         yield f"as good as can be told, and {times:.1f} times as fast: {faster.model}"
 
 
-def run_command(name: str, one: Probed) -> str:
-    """Return the command that trains this model; its features are there now."""
-    weights = [] if one.weights == "DEFAULT" else ["--set", f"weights={absolute(one.weights)}"]
-    return shlex.join(["ignite-vision", "run", name, "--set", f"model={one.model}", *weights])
+def run_command(name: str, one: Probed, recipe: Recipe, data: Path | None, overrides: Mapping[str, str]) -> str:
+    """Return the command that trains this model, as it was judged, on the same images; its features are there now.
+
+    name: of the data, as it was typed. recipe: its own. data, overrides: as they were given.
+    """
+    settings = {"model": one.model}
+    if one.weights != "DEFAULT" or recipe.weights != "DEFAULT":
+        settings["weights"] = absolute(one.weights)
+    if recipe.trainable != "head":
+        settings["trainable"] = "head"
+    if recipe.head == "optimizer":
+        settings["head"] = "auto"
+    words = [] if data is None else ["--data", str(data)]
+    for field, value in {**settings, **overrides}.items():
+        words += ["--set", f"{field}={value}"]
+    return shlex.join(["ignite-vision", "run", name, *words])
 
 
 def absolute(weights: str) -> str:
@@ -68,8 +81,8 @@ def absolute(weights: str) -> str:
     return PLUS.join(part if part == "DEFAULT" else str(Path(part).expanduser().absolute()) for part in parts)
 
 
-def as_plain(found: Probe, name: str) -> dict[str, Any]:
-    """The same as JSON-plain values; seconds, fractions, megabytes."""
+def as_plain(found: Probe, command: str) -> dict[str, Any]:
+    """The same as JSON-plain values; seconds, fractions, megabytes. command: trains the best."""
     return {
         "images": len(found.best.judged.right),
         "cross_validated": found.cross_validated,
@@ -90,5 +103,5 @@ def as_plain(found: Probe, name: str) -> dict[str, Any]:
         ],
         "not_tried": found.skipped,
         "recommended": found.best.model,
-        "command": run_command(name, found.best),
+        "command": command,
     }

@@ -34,6 +34,7 @@ class Preprocessing:
 
     fit: how an image gets the shape: crop, pad or squash; the latter two cut nothing, so resize is crop.
     shape: (height, width) that the model sees where it is no square: crop is the shorter, resize that before the cut.
+    bars: what is filled up is filled with, 0 to 255; None: the mean. For a model that normalises inside.
     reader: the rule by which files become pixels, WHOLE or SCALED; a run keeps that with which it began.
     """
 
@@ -45,6 +46,7 @@ class Preprocessing:
     std: tuple[float, ...]
     fit: str = "crop"
     shape: Size | None = None
+    bars: int | None = None
     reader: int = WHOLE
 
     def __post_init__(self) -> None:
@@ -57,6 +59,8 @@ class Preprocessing:
         for name, value, choices in (("interpolation", self.interpolation, INTERPOLATIONS), ("fit", self.fit, FITS)):
             if value not in choices:
                 raise UserError(f"no {name} '{value}'", next_step=f"Choose one of {', '.join(choices)}.")
+        if self.bars is not None and not 0 <= self.bars <= 255:
+            raise UserError(f"preprocessing cannot fill bars with {self.bars}")
         if self.reader not in (WHOLE, SCALED):
             raise UserError(f"preprocessing by reader {self.reader}, which this version does not know")
         self._check_shape()
@@ -87,14 +91,14 @@ class Preprocessing:
 
     @property
     def grey(self) -> int:
-        """What bars are filled with, 0 to 255: the mean, near 0 once it is normalised."""
-        return min(255, max(0, round(255 * sum(self.mean) / self.channels)))
+        """What bars are filled with, 0 to 255: the mean, near 0 once it is normalised, unless `bars` says otherwise."""
+        return self.bars if self.bars is not None else min(255, max(0, round(255 * sum(self.mean) / self.channels)))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-plain values, without what all had before there was a choice; `from_dict` reads it."""
         values = {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
         values["shape"] = None if self.shape is None else list(self.shape)
-        before = {"fit": "crop", "shape": None, "reader": WHOLE}
+        before = {"fit": "crop", "shape": None, "bars": None, "reader": WHOLE}
         return {name: value for name, value in values.items() if name not in before or value != before[name]}
 
     def least(self, height: int, width: int) -> Size | None:

@@ -113,7 +113,14 @@ class Shards:
 
 
 def clean(folder: Path) -> None:
-    """Delete what killed commands left half written; what is younger than an hour may still be in the making."""
+    """Delete what killed commands left half written, and rows of which no key says what they are.
+
+    What is younger than an hour may still be in the making.
+    """
+    if not (folder / "key.json").exists() and distributed.local_rank() == 0:
+        for path in folder.glob("*.raw"):
+            path.unlink(missing_ok=True)
+    distributed.barrier()
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > ABANDONED:

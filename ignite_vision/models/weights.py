@@ -64,7 +64,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         found = load_file(path) if path.suffix == ".safetensors" else load_plain(path)
         refuse_inflated(found)
     except UNREADABLE as error:
-        reason = str(error).split("\n")[0].split(". ")[0][:120]
+        reason = str(error).split("\n")[0].split(". ")[0][:120] or "the file ends too soon"  # an EOFError says nothing
         raise UserError(
             f"cannot read the weights: {reason}", path, "Remove it and fetch it again.", code=DAMAGED
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import math
 import time
@@ -12,7 +13,7 @@ from ignite.engine import Engine, Events
 
 from ignite_vision.errors import UserError
 from ignite_vision.identity import fields_of
-from ignite_vision.loading.batches import batches_per_epoch, eval_batch
+from ignite_vision.loading.batches import eval_batch
 from ignite_vision.loading.loaders import Loader
 from ignite_vision.loading.plan import Plan, Rows
 from ignite_vision.models.head import freeze
@@ -30,9 +31,10 @@ SURE = 1.5  # times too much, estimated from the validation images, and the rest
 
 @dataclasses.dataclass(frozen=True)
 class Pace:
-    """Seconds of one iteration of training, and of one batch in evaluation."""
+    """Seconds of one iteration of training, how many of them an epoch has, and seconds of one batch in evaluation."""
 
     step: float
+    steps: int
     evaluation: float
 
 
@@ -121,16 +123,17 @@ def look_ahead(prepared: Prepared, plan: Plan, rows: Rows) -> None:
 
 def measure(prepared: Prepared, plan: Plan, rows: Rows) -> Pace:
     """Time some iterations of training and of evaluation, with a model of its own: nothing of it stays."""
-    recipe, device = prepared.recipe, prepared.device
+    # a loss with buffers and an augmentation that counts are as new in the first epoch
+    recipe, device = copy.deepcopy(prepared.recipe), prepared.device
     model = network_of(recipe, len(prepared.splits.classes), device, prepared.preprocessing.crop)
     frozen = freeze(model, recipe.trainable)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    scratch = dataclasses.replace(prepared, model=model, frozen=frozen)
+    scratch = dataclasses.replace(prepared, recipe=recipe, model=model, frozen=frozen)
     run = build(scratch, plan, rows)
     with contextlib.closing(run.loaders):
         step = seconds_each(run.trainer, run.loaders.train, device, MEASURED)
         evaluation = seconds_each(run.evaluator, run.loaders.val, device, MEASURED / 2)
-    return Pace(step, evaluation)
+    return Pace(step, len(run.loaders.train), evaluation)
 
 
 def seconds_each(engine: Engine, loader: Loader, device: torch.device, most: float) -> float:
@@ -160,8 +163,7 @@ def _timed(engine: Engine, loader: Loader, device: torch.device, count: int) -> 
 def planned_epochs(prepared: Prepared, pace: Pace) -> int:
     """How many epochs fit into what is left of the budget, with the evaluation; said. UserError if none does."""
     seconds, recipe, splits = prepared.options.budget or 0.0, prepared.recipe, prepared.splits
-    steps = batches_per_epoch(recipe, len(splits.train))
-    epoch = pace.step * steps + pace.evaluation * evaluation_batches(prepared, len(splits.val))
+    epoch = pace.step * pace.steps + pace.evaluation * evaluation_batches(prepared, len(splits.val))
     test = pace.evaluation * evaluation_batches(prepared, len(splits.test)) + ENDING
     before = spent(prepared)
     epochs = min(recipe.epochs, int((seconds - before - test) * (1 - SPARE) / epoch))

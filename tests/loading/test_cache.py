@@ -97,3 +97,10 @@ def test_what_a_killed_command_left_long_ago_is_deleted(tmp_path):
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     clean(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".00001.18.tmp"]
+
+
+def test_rows_of_which_no_key_says_what_they_are_are_computed_again():
+    shards, _ = filled()
+    (shards.folder / "key.json").unlink()
+    clean(shards.folder)
+    assert shards.missing() == list(range(shards.count))

@@ -31,7 +31,7 @@ def within(prepared, seconds, spent=0.0):
 
 def test_as_many_epochs_are_planned_as_fit_beside_the_evaluation(make_run):
     run = within(make_run(epochs=1000), 101.0)
-    pace = Pace(step=0.0, evaluation=1.0)
+    pace = Pace(step=0.0, steps=1, evaluation=1.0)
     batches = [evaluation_batches(run, len(run.splits[name])) for name in ("val", "test")]
     left = 101.0 - batches[1] * pace.evaluation - 1.0
     assert planned_epochs(run, pace) == int(left * 0.95 / (batches[0] * pace.evaluation))
@@ -40,14 +40,14 @@ def test_as_many_epochs_are_planned_as_fit_beside_the_evaluation(make_run):
 
 def test_never_more_epochs_are_planned_than_the_recipe_has(make_run):
     run = within(make_run(epochs=3), 3600.0)
-    assert planned_epochs(run, Pace(0.001, 0.001)) == 3
+    assert planned_epochs(run, Pace(0.001, 5, 0.001)) == 3
     assert "all 3 epochs" in said(run)[-1]
 
 
 def test_a_budget_into_which_no_epoch_fits_is_refused_with_one_that_does(make_run):
     run = within(make_run(epochs=3), 60.0, spent=50.0)
     with pytest.raises(UserError, match=r"--time 1m is too short: it takes about .* with one epoch") as error:
-        planned_epochs(run, Pace(100.0, 1.0))
+        planned_epochs(run, Pace(100.0, 5, 1.0))
     assert error.value.next_step.startswith("Use --time ")
 
 
@@ -116,3 +116,29 @@ def test_a_budget_for_a_run_that_began_without_is_refused(make_run):
 )
 def test_times_read_as_people_write_them(seconds, words):
     assert in_words(seconds) == words
+
+
+def test_measuring_leaves_the_recipes_own_loss_as_it_was(make_run):
+    class Counting(torch.nn.Module):
+        calls = 0
+
+        def forward(self, logits, targets):
+            self.calls += 1
+            return torch.nn.functional.cross_entropy(logits, targets)
+
+    run = make_run(loss=Counting())
+    plan = choose(run)
+    measure(run, plan, Rows(run, plan))
+    assert run.recipe.loss.calls == 0
+
+
+def test_an_epoch_of_logistic_regression_is_one_iteration(make_run):
+    run = make_run(model=linear, trainable="head", head="logistic", batch_size=16)
+    plan = choose(run)
+    assert plan.head == "logistic"
+    assert measure(run, plan, Rows(run, plan)).steps == 1
+
+
+def linear(num_classes):
+    """A frozen convolution and a linear head."""
+    return torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, num_classes))

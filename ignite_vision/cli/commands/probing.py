@@ -57,13 +57,14 @@ def _probe(
     overrides: dict[str, str],
     as_json: bool,
 ) -> None:
-    from ignite_vision.cli.probe_table import as_plain, lines
+    from ignite_vision.cli.probe_table import as_plain, lines, run_command
     from ignite_vision.probing import Candidate, default_candidates, probe
 
-    named = [part for part in (models or "").split(",") if part.strip()]
-    candidates = [Candidate.parse(part) for part in named] if models is not None else default_candidates()
-    found = probe(load(), candidates, options, overrides, say)
+    candidates = default_candidates() if models is None else [Candidate.parse(part) for part in models.split(",")]
+    loaded = load()
+    found = probe(loaded, candidates, options, overrides, say)
+    command = run_command(name, found.best, loaded.recipe, options.data, overrides)
     if is_first() and as_json:
-        click.echo(json.dumps(as_plain(found, name), indent=2))
+        click.echo(json.dumps(as_plain(found, command), indent=2))
     elif is_first():
-        click.echo("\n".join(lines(found, name)))
+        click.echo("\n".join(lines(found, command)))

@@ -120,6 +120,7 @@ def preprocessing(name: str, weights: str) -> Preprocessing:
         interpolation=largest.interpolation,
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
+        bars=largest.grey,
     )
 
 

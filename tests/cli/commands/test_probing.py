@@ -22,7 +22,7 @@ def test_it_ends_with_a_command_that_runs(ignite_vision, image_folder, tmp_path)
 
 def test_what_names_no_model_is_refused(ignite_vision, image_folder):
     assert_one_error_line(ignite_vision("probe", image_folder, "--models", "=x"), "'=x' names no model")
-    assert_one_error_line(ignite_vision("probe", image_folder, "--models", "resnet81"), "no model could be tried")
+    assert_one_error_line(ignite_vision("probe", image_folder, "--models", "resnet81"), "no model 'resnet81'")
 
 
 def test_a_folder_without_images_is_refused(ignite_vision, tmp_path):

@@ -136,3 +136,7 @@ def test_a_run_keeps_features_resumes_to_the_same_bits_and_is_loaded_from_its_fi
     assert classifier.header["weights"] == {"source": "0.pth + 1.pth", "license": None}
     logits = classifier(torch.stack([image for image, _ in prepared.splits.test]))
     assert as_printed(logits, classifier) == printed(prepared)
+
+
+def test_bars_have_the_grey_of_the_largest_networks_mean():
+    assert models.weights_preprocessing("mobilenet_v2+squeezenet1_0", "DEFAULT").grey == 114
