@@ -194,11 +194,15 @@ def write_history(run: Run, meters: Meters, validation: Validation) -> None:
 
 
 def timing(run: Run, meters: Meters) -> dict[str, float]:
-    """The epoch's line in timings.jsonl: seconds of training alone, images per second, waiting for data, and saving."""
+    """The epoch's line in timings.jsonl: seconds of training alone, images per second, waiting for data, and saving.
+
+    Of an epoch in which the run was taken up again: of what was left of it.
+    """
+    images = meters.stopwatch.images * distributed.count()
     return {
         "epoch": run.trainer.state.epoch,
         "seconds": round(meters.stopwatch.seconds, 4),
-        "images_per_second": round(meters.sums.images * distributed.count() / max(meters.stopwatch.seconds, 1e-9), 1),
+        "images_per_second": round(images / max(meters.stopwatch.seconds, 1e-9), 1),
         "data_seconds": round(meters.stopwatch.waited, 4),
         "save_seconds": round(run.saver.take_seconds(), 4),
     }

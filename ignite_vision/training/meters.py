@@ -77,11 +77,16 @@ class TrainingSums:
 
 
 class Stopwatch:
-    """Seconds of the running epoch's training part: in all, and waiting for data."""
+    """Seconds of the running epoch's training part: in all, and waiting for data; and the images in them.
 
-    def __init__(self) -> None:
+    After a resume within an epoch: of what is left of it.
+    """
+
+    def __init__(self, sums: TrainingSums) -> None:
+        self.sums = sums
         self.begin = self.batch_wanted = time.perf_counter()
         self.waited = self.seconds = 0.0
+        self.before = self.images = 0
 
     def attach(self, trainer: Engine) -> None:
         """Follow a trainer."""
@@ -91,11 +96,11 @@ class Stopwatch:
 
     def reset(self) -> None:
         """Begin an epoch."""
-        self.begin, self.waited = time.perf_counter(), 0.0
+        self.begin, self.waited, self.before = time.perf_counter(), 0.0, self.sums.images
 
     def stop(self) -> None:
         """End the epoch's training part."""
-        self.seconds = time.perf_counter() - self.begin
+        self.seconds, self.images = time.perf_counter() - self.begin, self.sums.images - self.before
 
     def want(self) -> None:
         """Note that the next batch was asked for."""
@@ -111,4 +116,4 @@ class Meters:
 
     def __init__(self, device: torch.device):
         self.sums = TrainingSums(device)
-        self.stopwatch = Stopwatch()
+        self.stopwatch = Stopwatch(self.sums)

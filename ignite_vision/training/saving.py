@@ -65,9 +65,13 @@ class Saver:
             filename_pattern="{global_step}",
             global_step_transform=lambda *_: self.step_name,
             score_function=lambda _: self._position,  # the newest are kept
+            greater_or_equal=True,  # the same step once more, with what a handler has changed since
             n_saved=prepared.options.keep_checkpoints,
         )
-        self.keeper.load_state_dict({"_saved": on_disk(self.writer.folder)})
+        there = on_disk(self.writer.folder)
+        spare = max(len(there) - prepared.options.keep_checkpoints, 0)  # of a command that kept more of them
+        self.keeper.load_state_dict({"_saved": there[spare:]})
+        self.writer.doomed += [name for _, name in there[:spare]]
         self.due = time.monotonic() + FIRST_SAVE
         self.saved = ""
         self.only_after_epochs = False  # whether something has a state within an epoch that cannot be saved

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-LOSS_WEIGHT = 1e6  # one step of any score moves `rank` by more than any difference in loss does
+SCORE_WEIGHT = 1e9  # one step of any score moves `rank` by more than any difference in loss does
 
 
 def right(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -65,7 +65,7 @@ def rank(score: str, value: float, loss: float, n: int) -> float:
         return float("-inf")
     if score == "loss":
         return -value
-    weight = n if score == "accuracy" else LOSS_WEIGHT
+    weight = n if score == "accuracy" else SCORE_WEIGHT
     return value * weight + 1 / (2 + 2 * loss)
 
 

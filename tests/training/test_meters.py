@@ -74,8 +74,18 @@ def test_the_stopwatch_counts_waiting_for_data_separately():
             return 3
 
     engine = Engine(lambda _engine, _batch: None)
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(TrainingSums(CPU))
     stopwatch.attach(engine)
     engine.run(Slow())
     stopwatch.stop()
     assert 0.03 <= stopwatch.waited <= stopwatch.seconds
+
+
+def test_the_rate_of_an_epoch_that_is_taken_up_again_is_of_the_images_since_then():
+    sums = TrainingSums(CPU)
+    sums.load_state_dict({"processes": [[1.0, 3, 9, 900]]})
+    stopwatch = Stopwatch(sums)
+    stopwatch.reset()
+    summed(sums, [output(1.0, [0, 0])])
+    stopwatch.stop()
+    assert (sums.images, stopwatch.images) == (902, 2)

@@ -168,3 +168,28 @@ def test_a_save_that_fails_within_the_run_is_a_warning_and_the_last_an_error(mak
 
 def test_bytes_of_all_tensors_are_counted():
     assert size_of({"a": [torch.zeros(3), (torch.zeros(2, dtype=torch.float64), "text")]}) == 12 + 16
+
+
+def keeping_some(run, n, every):
+    """The same with other options: how many checkpoints stay, and iterations between them."""
+    options = dataclasses.replace(run.options, checkpoint_every=every, keep_checkpoints=n)
+    return dataclasses.replace(run, options=options)
+
+
+def test_where_one_checkpoint_is_kept_the_same_step_is_saved_again_with_what_a_handler_did(make_run):
+    def handlers(run):
+        @run.trainer.on(Events.EPOCH_STARTED(once=3))
+        def enough(trainer):
+            trainer.terminate()
+
+    run = keeping_some(make_run(handlers=handlers, epochs=5), 1, 1)
+    train(run)
+    assert [row["stopped"] for row in history(run)] == [False, True]
+
+
+def test_fewer_checkpoints_stay_when_fewer_are_asked_for(make_run):
+    train(keeping_some(make_run(epochs=2), 4, 2))
+    run = keeping_some(make_run(epochs=3), 2, 2)
+    assert len(steps(run.directory.checkpoints)) == 4
+    train(run)
+    assert len(steps(run.directory.checkpoints)) == 2

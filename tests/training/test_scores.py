@@ -88,3 +88,8 @@ def test_the_best_epoch_comes_back_from_its_state():
     again.load_state_dict(best.state_dict())
     assert (again.epoch, again.score, again.extra) == (3, 0.5, {"extra": 1})
     assert again.weights["w"].equal(best.weights["w"])
+
+
+def test_the_smallest_step_of_balanced_accuracy_outranks_any_loss():
+    step = 1 / 1000 / 50 - 1 / 1000 / 51  # an image of one class against one of another, of a thousand
+    assert rank("balanced_accuracy", 0.5 + step, 1e9, 50_500) > rank("balanced_accuracy", 0.5, 1e-9, 50_500)
