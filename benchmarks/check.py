@@ -32,7 +32,7 @@ from ignite_vision.health.faults import masks
 from ignite_vision.health.records import Records
 from ignite_vision.health.scan import scan
 from ignite_vision.health.shortcuts import shortcuts
-from ignite_vision.prepare import processors
+from ignite_vision.system.process import processors
 
 SEED = 2027
 CLASSES, EACH_CLASS = 8, 30  # of the folders in which shortcuts are planted

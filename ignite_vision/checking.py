@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from ignite_vision.data import hash_store
+from ignite_vision.data.skipping import without
 from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation.frozen import judged_before_training
 from ignite_vision.evaluation.label_errors import Suspect, suspect_rows
 from ignite_vision.evaluation.label_findings import FILE as SUSPECTS
 from ignite_vision.evaluation.label_findings import label_findings, looks, not_judged
-from ignite_vision.evaluation.tables import as_csv as table
 from ignite_vision.health.classes import class_findings, counts
 from ignite_vision.health.collection import Collection
 from ignite_vision.health.duplicates import FILE, Pairs, as_csv, duplicate_findings, find_pairs
@@ -29,7 +29,7 @@ from ignite_vision.health.page import render
 from ignite_vision.health.records import Records
 from ignite_vision.health.scan import scan
 from ignite_vision.health.shortcuts import shortcuts
-from ignite_vision.prepare import MOST_WORKERS, Options, processors
+from ignite_vision.prepare import MOST_WORKERS, Options
 from ignite_vision.recipe import override
 from ignite_vision.recipe_files import LoadedRecipe, load, load_again
 from ignite_vision.run_data import (
@@ -41,7 +41,8 @@ from ignite_vision.run_data import (
     restored_splits,
 )
 from ignite_vision.run_directory import RunDirectory
-from ignite_vision.system.files import write_atomically
+from ignite_vision.system.files import csv_text, write_atomically
+from ignite_vision.system.process import processors
 
 FORMAT = 1  # of check.json
 DEFAULT_OUT = Path("check")
@@ -64,7 +65,7 @@ class Subject:
     page: str = "report.html"
     right: dict[str, bool] = dataclasses.field(default_factory=dict)
     """Id of a test image -> whether the run's model has it right; empty where there is none."""
-    cut: Callable[[], Splits] | None = None
+    cut: Callable[[Records], Splits] | None = None
     """Cuts the images as `run` would, once they were looked at; None where they are in their splits."""
 
     @property
@@ -107,7 +108,7 @@ class Checked:
         images = self.subject.images
         return {
             "format": FORMAT,
-            "root": self.subject.name,
+            "root": Path(self.subject.name).resolve().name,
             "images": len(images),
             "classes": counts(images),
             "findings": [finding.to_dict() for finding in self.findings],
@@ -132,13 +133,14 @@ def check(
     refuse_place(subject)
     records = scan(subject.images, min(processors(), MOST_WORKERS) if workers is None else workers, say)
     leave_hashes(subject.images, records)
+    single = list(faults(subject.images, records, are_skipped=subject.skips))
     if subject.cut is not None:
         subject, records = as_cut(subject, records)
     images = subject.images
     pairs = find_pairs(records)
     judged = judge_labels(subject, records, workers, say) if labels else Labels([], [])
     findings = [
-        *faults(images, records, are_skipped=subject.skips),
+        *single,
         *class_findings(images),
         *duplicate_findings(images, pairs, subject.right),
         *judged.findings,
@@ -161,9 +163,9 @@ def leave_hashes(images: Collection, records: Records) -> None:
 
 
 def as_cut(subject: Subject, records: Records) -> tuple[Subject, Records]:
-    """The same with the images in the splits that `run` would make."""
+    """The same with the images in the splits that `run` would make; without those that it would skip."""
     assert subject.cut is not None
-    images = Collection(subject.cut(), subject.images.given)
+    images = Collection(subject.cut(records), subject.images.given)
     return dataclasses.replace(subject, images=images, cut=None), records.at(subject.images.places_of(images))
 
 
@@ -202,11 +204,15 @@ def subject_of(target: str, data: Path | None, out: Path | None, settings: dict[
     for note in given.notes:
         say(f"warning: {note}")
 
-    def cut() -> Splits:  # as `run` does, which looks for near-duplicates before
-        return cut_anew(recipe, given, duplicates_of(recipe, given, say), say)
-
     names = frozenset(name for name, _ in given.items())
-    return Subject(target, folder, Collection(given, names), out or DEFAULT_OUT, loaded, settings, cut=cut)
+    images = Collection(given, names)
+
+    def cut(records: Records) -> Splits:  # as `run` does, which looks for near-duplicates before
+        skipped = [images.key(k) for k in records.reasons] if recipe.on_bad_image == "skip" else []
+        readable = without(given, skipped)
+        return cut_anew(recipe, readable, duplicates_of(recipe, readable, say), say)
+
+    return Subject(target, folder, images, out or DEFAULT_OUT, loaded, settings, cut=cut)
 
 
 def load_images(target: str) -> LoadedRecipe:
@@ -260,7 +266,7 @@ def write(checked: Checked) -> None:
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / FILE, as_csv(images, checked.pairs))
         if checked.labels.seconds is not None:
-            write_atomically(out / SUSPECTS, table(suspect_rows(checked.labels.suspects)))
+            write_atomically(out / SUSPECTS, csv_text(suspect_rows(checked.labels.suspects)))
         elif not RunDirectory(out).exists():  # where the report may have written it
             (out / SUSPECTS).unlink(missing_ok=True)
         write_atomically(checked.page, render(found, images, checked.pairs, looks(checked.labels.suspects)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +29,7 @@ from ignite_vision.system import device as devices
 from ignite_vision.system import distributed
 from ignite_vision.system.files import runs_home
 from ignite_vision.system.nvidia import look_for_nvidia, unused_gpu
-from ignite_vision.system.process import make_deterministic
+from ignite_vision.system.process import make_deterministic, processors
 
 # Without pretrained weights images are mapped from [0, 1] to [-1, 1]: ImageNet's statistics mean nothing there.
 HALF = 0.5
@@ -218,11 +217,6 @@ def reading_for(device: torch.device, workers: int | None, threads: bool, say: S
     return Reading(device, workers, once(say))
 
 
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def once(say: Say) -> Say:
     """Say a line only the first time: the loaders of one run have the same obstacle."""
     said: set[str] = set()
@@ -305,11 +299,14 @@ def size_of(recipe: Recipe, chosen: Preprocessing, demands: models.InputSpec) ->
     height, width = pair(recipe.image_size or plain(chosen.size))
     if demands.size is None:
         return max(height, demands.minimum), max(width, demands.minimum)
-    if demands.resizable and recipe.image_size and height == width:
-        return height, width
     if recipe.image_size and height != width:
         what = f"{recipe.model} is built for square images, and image_size is {height}x{width}"
         raise UserError(what, next_step=f"Use one number, or leave it out: {demands.size}.")
+    if recipe.image_size and demands.resizable:
+        return height, width
+    if recipe.image_size and height != demands.size:
+        what = f"{recipe.model} is built for images of {demands.size} pixels, and image_size is {height}"
+        raise UserError(what, next_step=f"Leave it out, or set it to {demands.size}.")
     return demands.size, demands.size
 
 

@@ -21,7 +21,6 @@ from ignite_vision.evaluating import changed_data, classifier_of
 from ignite_vision.evaluation.frozen import is_too_much, suspects_by
 from ignite_vision.evaluation.label_errors import Suspect, listed, suspect_rows, unsharpened
 from ignite_vision.evaluation.predictions import Predictions
-from ignite_vision.evaluation.tables import as_csv
 from ignite_vision.health.duplicates import Row, read_pairs
 from ignite_vision.inference.answers import on_canvas
 from ignite_vision.inference.classifier import Classifier
@@ -37,7 +36,7 @@ from ignite_vision.report.page import Evidence, render
 from ignite_vision.report.twins import known_pairs
 from ignite_vision.run_data import found_again, own_splits
 from ignite_vision.run_directory import RunDirectory
-from ignite_vision.system.files import data_home, read_lines, write_atomically
+from ignite_vision.system.files import csv_text, data_home, read_lines, write_atomically
 from ignite_vision.training.history import read_history
 
 AT_ONCE = 16  # images of a heat map's forward pass
@@ -75,7 +74,7 @@ def write_report(directory: RunDirectory, out: Path | None, options: Options, sa
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if out is None:
-            write_atomically(directory.label_suspects, as_csv(suspect_rows(evidence.suspects)))
+            write_atomically(directory.label_suspects, csv_text(suspect_rows(evidence.suspects)))
         write_atomically(target, render(evidence))
     except OSError as error:
         hint = "Free some space, or choose another --out."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import gc
 import json
 from collections.abc import Callable, Sequence
@@ -96,7 +97,13 @@ class Work:
         """
         loaded = dataclasses.replace(self.loaded, recipe=copy.deepcopy(self.loaded.recipe))
         options = dataclasses.replace(self.options, out=directory.path)
-        return prepare(loaded, {**self.overrides, "seed": str(seed)}, options, self.say)
+        prepared = prepare(loaded, {**self.overrides, "seed": str(seed)}, options, self.tell)
+        return dataclasses.replace(prepared, say=self.say)
+
+    @functools.cached_property
+    def tell(self) -> Say:
+        """`say`, but only the first time: of the data, which are the same under every seed."""
+        return once(self.say)
 
 
 def train_seeds(seeds: Sequence[int], work: Work) -> Spread:
@@ -104,7 +111,6 @@ def train_seeds(seeds: Sequence[int], work: Work) -> Spread:
 
     UserError if the folder holds something else, or runs of another recipe, data or split.
     """
-    work = dataclasses.replace(work, say=once(work.say))
     folder = folder_of(work)
     folder.refuse_foreign()
     runs = []
@@ -123,7 +129,7 @@ def folder_of(work: Work) -> SeedsDirectory:
     """Return the folder of --out, else that of the recipe's own seed with `-seeds` after its name."""
     if work.options.out is not None:
         return SeedsDirectory(work.options.out)
-    alone = prepare(work.loaded, work.overrides, work.options, work.say).directory.path
+    alone = prepare(work.loaded, work.overrides, work.options, work.tell).directory.path
     return SeedsDirectory(alone.with_name(f"{alone.name}-seeds"))
 
 

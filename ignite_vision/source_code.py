@@ -23,7 +23,6 @@ from typing import Any
 OWN = "ignite_vision"
 RECIPES = f"{OWN}.recipes"  # the built-in recipes are read as any recipe is
 LEFT_OUT = {"ctx", "kind", "type_comment"}  # of a node: they follow from the rest, or change nothing
-Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
 
 def short_hash(text: str) -> str:

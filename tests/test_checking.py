@@ -13,6 +13,8 @@ from ignite_vision.data import containers
 from ignite_vision.data.duplicates import hashes
 from ignite_vision.data.images import read_image
 from ignite_vision.errors import UserError
+from ignite_vision.prepare import Options, prepare
+from ignite_vision.recipe_files import load
 from ignite_vision.run_directory import RunDirectory
 from tests.helpers.pictures import write_pictures
 
@@ -198,3 +200,20 @@ def test_a_file_that_is_no_recipe_lists_images(tmp_path):
     table.write_text("path,class\n")
     loaded = load_images(str(table))
     assert (loaded.name, loaded.data) == ("photos", table)
+
+
+def test_what_training_leaves_out_is_in_no_split(photos, tmp_path):
+    (photos / "b" / "same.jpg").write_bytes(b"no image")
+    settings = {"on_bad_image": "skip", "val_fraction": "0.3"}
+    found, _ = checked(photos, tmp_path / "out", settings=settings)
+    options = Options(data=photos, out=tmp_path / "run", device="cpu", workers=0)
+    own = prepare(load(str(photos)), {**settings, "weights": "none"}, options, print).splits
+    looked_at = found.subject.images.splits
+    for (name, images), (_, expected) in zip(looked_at.items(), own.items(), strict=True):
+        ids = [[part.sample_id(i) for i in range(len(part))] for part in (images, expected)]
+        assert ids[0] == ids[1], name
+
+
+def test_the_findings_have_no_path_of_the_machine(photos, tmp_path):
+    checked(photos, tmp_path / "out")
+    assert str(tmp_path) not in (tmp_path / "out" / "check.json").read_text()

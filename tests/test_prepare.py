@@ -177,3 +177,11 @@ def test_any_classification_set_of_torchvision_can_be_named(tmp_path):
     )
     run = prepare(loaded, {"model": "resnet18"}, Options(workers=0), lambda line: None)
     assert len(run.splits.classes) == 10
+
+
+@pytest.mark.parametrize(("model", "size"), [("digits_cnn", 16), ("maxvit_t", 256)])
+def test_a_size_that_a_network_is_not_built_for_is_refused(model, size):
+    with pytest.raises(
+        UserError, match=f"{model} is built for images of .* pixels, and image_size is {size}. Leave it"
+    ):
+        prepared("digits", model=model, image_size=size)

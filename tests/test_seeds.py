@@ -14,6 +14,7 @@ from ignite_vision import Recipe, training
 from ignite_vision.errors import Stopped, UserError
 from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import LoadedRecipe
+from ignite_vision.run_directory import RunDirectory
 from ignite_vision.seeds import Work, train_seeds
 from tests.conftest import small_net, squares
 from tests.helpers.runs import RESULTS, stop, train
@@ -145,3 +146,13 @@ class TestRefused:
         with pytest.raises(UserError, match="not one of runs of several seeds"):
             train_seeds((0, 1), work("thesis"))
         assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter"]
+
+
+def test_what_each_seed_says_of_itself_is_said_even_if_another_said_the_same(work):
+    several, lines = work(), []
+    several = dataclasses.replace(several, say=lines.append)
+    for seed in (0, 1):
+        several.prepared(seed, RunDirectory(several.options.out / str(seed))).say("epoch 1/1")
+    several.tell("of the data")
+    several.tell("of the data")
+    assert lines == ["epoch 1/1", "epoch 1/1", "of the data"]

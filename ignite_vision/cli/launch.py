@@ -23,6 +23,7 @@ from ignite_vision.system.process import (
     leave_at_exit,
     leave_now,
     outlive_output,
+    processors,
     resume_garbage_collection,
     tune_processor,
 )
@@ -63,7 +64,7 @@ def _spawn(processes: int, device: str, work: Callable[..., Any], arguments: tup
         "MASTER_PORT": str(store.port),
         "TORCHELASTIC_USE_AGENT_STORE": str(True),
         # all of them with all threads each would slow each other down many times
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes))),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, processors() // processes))),
     }
     os.environ["OMP_NUM_THREADS"] = variables["OMP_NUM_THREADS"]  # read when torch is loaded, before _rank runs
     # what a killed process leaves is cleaned up by Python, which need not say so after our last word

@@ -45,11 +45,13 @@ class Duration(click.ParamType):
     """A time as people write it, in seconds."""
 
     name = "duration"
-    pattern = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+    pattern = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the seconds of `90`, `90s`, `10m` or `1h30m`. BadParameter for anything else, and for nothing."""
-        found = self.pattern.fullmatch(str(value).strip().lower()) if str(value).isascii() else None
+        text = str(value).strip().lower()
+        text += "s" * text.replace(".", "").isdecimal()  # a bare number alone: whether 1h30 means minutes nobody knows
+        found = self.pattern.fullmatch(text) if text.isascii() else None
         hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
         total = 3600 * hours + 60 * minutes + seconds
         if not 0 < total < 1e8:

@@ -11,6 +11,7 @@ import torch
 from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.errors import printable
 from ignite_vision.evaluation.metrics import FORMAT, weakest
+from ignite_vision.health.findings import counted
 from ignite_vision.identity import describe
 from ignite_vision.loading.batches import batches_per_epoch, train_batch
 from ignite_vision.loading.plan import Plan
@@ -123,12 +124,6 @@ def where_from(prepared: Prepared) -> Iterator[str]:
         yield f"note: {note}"
 
 
-def counted(n: int, noun: str) -> str:
-    """`1 epoch`, `1,200 batches`."""
-    plural = f"{noun}es" if noun.endswith("tch") else f"{noun}s"
-    return f"{n:,} {noun if n == 1 else plural}"
-
-
 def class_list(classes: tuple[str, ...], most: int = 6) -> str:
     """Return the first few names."""
     if len(classes) <= most:
@@ -151,8 +146,7 @@ def shares(prepared: Prepared) -> str:
 def clamped(prepared: Prepared) -> str:
     """Say when the recipe's batch is larger than the data."""
     n, wanted = len(prepared.splits.train), prepared.recipe.batch_size // prepared.recipe.accumulate
-    small = train_batch(prepared.recipe, n) < wanted
-    return f" (batch size {wanted} is more than the {n:,} images)" if small else ""
+    return f" (batch size {wanted} is more than the {n:,} images)" if n < wanted else ""
 
 
 def certainty(numbers: dict[str, Any]) -> Iterator[str]:

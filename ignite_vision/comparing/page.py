@@ -102,6 +102,8 @@ def drawn(image: Changed, pictures: Pictures) -> Shot:
 def pictures_of(run: Compared, ids: Iterable[str], data: Path | None) -> tuple[Pictures, str]:
     """((C,H,W) uint8 by id, why some are missing). UserError only for what is wrong with `data` itself."""
     wanted = set(ids)
+    if data is None and Path(run.name).resolve().parent.name == "evaluations":
+        return {}, "There are no pictures: these are other images than the run's own, which --data DIR shows."
     try:
         found = load_pictures(run, wanted, data)
     except UserError as error:

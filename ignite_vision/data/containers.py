@@ -307,9 +307,6 @@ class DatasetImages(Container):
         return type(self.dataset).__qualname__
 
 
-Images = Container
-
-
 def as_images(dataset: Any, name: str) -> Container:
     """Pass a container of any kind through; wrap any other Dataset. UserError for what has no length or no items."""
     if isinstance(dataset, Container):

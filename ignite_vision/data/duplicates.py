@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +14,7 @@ from ignite_vision.data import hash_store
 from ignite_vision.data.containers import Container
 from ignite_vision.data.hashing import near_pairs, perceptual_hash
 from ignite_vision.errors import UserError
+from ignite_vision.system.process import processors
 from ignite_vision.system.progress import with_progress
 
 MOST = 50_000  # images that are compared, all with all: half a minute
@@ -77,7 +77,7 @@ def _computed(
         return [(i, one) for i in some.tolist() if (one := _hash(images, i)) is not None]
 
     parts = [places[k : k + AT_ONCE] for k in range(0, len(places), AT_ONCE)]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1) if images.thread_safe else 1) as pool:
+    with ThreadPoolExecutor(min(8, processors()) if images.thread_safe else 1) as pool:
         yield from with_progress(pool.map(hash_some, parts), len(parts), WHAT, say)
 
 

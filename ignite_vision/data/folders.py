@@ -293,14 +293,17 @@ def _is_image(entry: os.DirEntry[bytes]) -> bool:
 
 
 def _walk(folder: bytes, passed: PassedOver) -> Iterator[bytes]:
-    for entry in _scan(folder):
-        if entry.is_dir(follow_symlinks=False):
-            if not _is_run(entry.path):
-                yield from _walk(entry.path, passed)
-        elif _is_image(entry):
-            yield entry.path
-        else:
-            passed.see(entry)
+    """Yield the images in a folder and deeper, in no order."""
+    todo = [folder]
+    while todo:
+        for entry in _scan(todo.pop()):
+            if entry.is_dir(follow_symlinks=False):
+                if not _is_run(entry.path):
+                    todo.append(entry.path)
+            elif _is_image(entry):
+                yield entry.path
+            else:
+                passed.see(entry)
 
 
 def _holds_image(folder: Path) -> bool:

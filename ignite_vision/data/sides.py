@@ -6,6 +6,7 @@ Each is a pure function of targets, groups and seed.
 from __future__ import annotations
 
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from ignite_vision.errors import UserError
 from ignite_vision.randomness import Purpose, generator, key
 
 TRAIN, VAL, TEST = 0, 1, 2
+MOST_FOLDS = 20  # that a fraction is made of
 KEPT = 0.9  # of val and of test: where more is lost to near-duplicates, everything is cut by group
 Fold = tuple[int, int]
 ALL_CLASSES = -1  # where `by_class` has a class's index
@@ -46,17 +48,25 @@ def _shares(n: int, val: float, test: float) -> list[int]:
 def by_group(targets: torch.Tensor, groups: torch.Tensor, val: float, test: float, seed: int) -> torch.Tensor:
     """(N,) class indices, (N,) groups -> (N,) sides: no group is on two, and as stratified as the groups allow.
 
-    Fractions are kept to about a group. A class that would lie outside train as a whole stays in train. UserError if
-    there are too few groups.
+    Fractions are kept to a twentieth, and to about a group. A class that would lie outside train as a whole stays in
+    train. UserError if there are too few groups.
     """
     side = torch.zeros_like(targets)
     for number, fraction in ((TEST, test), (VAL, val / (1 - test))):
         if fraction:
             rest = torch.nonzero(side == TRAIN)[:, 0]
-            count = max(2, round(1 / min(fraction, 1 - fraction)))
-            held = in_fold(targets[rest], groups[rest], (1, count), seed)
-            side[rest[held if fraction <= 0.5 else ~held]] = number
+            some, of = as_folds(fraction, len(groups[rest].unique()))
+            side[rest[fold_of(targets[rest], groups[rest], of, seed) < some]] = number
     return _with_every_class(side, targets, groups)
+
+
+def as_folds(fraction: float, groups: int) -> tuple[int, int]:
+    """How many of how many equal folds come nearest to a fraction between 0 and 1: at least one of two, but not all."""
+    nearest = Fraction(fraction).limit_denominator(max(2, min(MOST_FOLDS, groups)))
+    if 0 < nearest < 1:
+        return nearest.numerator, nearest.denominator
+    count = max(2, round(1 / min(fraction, 1 - fraction)))  # more than there are groups, which fold_of says
+    return (1, count) if fraction <= 0.5 else (count - 1, count)
 
 
 def by_fold(
@@ -67,7 +77,7 @@ def by_fold(
     fold: (k, n), the k-th of n, from 1. val: fraction of all images. A class of fewer images than folds is in the test
     of some folds only.
     """
-    held = in_fold(targets, groups, fold, seed)
+    held = fold_of(targets, groups, fold[1], seed) == fold[0] - 1
     side = torch.full_like(targets, TEST)
     share = min(val * fold[1] / (fold[1] - 1), 1.0)
     if groups is None:
@@ -77,11 +87,13 @@ def by_fold(
     return side
 
 
-def in_fold(targets: torch.Tensor, groups: torch.Tensor | None, fold: Fold, seed: int) -> torch.Tensor:
-    """(N,) bool: what is in the k-th of n folds (scikit-learn's StratifiedKFold, or StratifiedGroupKFold)."""
+def fold_of(targets: torch.Tensor, groups: torch.Tensor | None, count: int, seed: int) -> torch.Tensor:
+    """(N,) int64: which fold of several each is in, from 0 (scikit-learn's StratifiedKFold, or StratifiedGroupKFold).
+
+    UserError if there are fewer images or groups than folds.
+    """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    number, count = fold
     there = len(targets) if groups is None else len(groups.unique())
     what = "images" if groups is None else "groups"
     if there < count:
@@ -95,9 +107,10 @@ def in_fold(targets: torch.Tensor, groups: torch.Tensor | None, fold: Fold, seed
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         parts = list(folds.split(labels, labels, None if groups is None else groups.numpy()))
-    held = torch.zeros(len(targets), dtype=torch.bool)
-    held[torch.from_numpy(parts[number - 1][1])] = True
-    return held
+    found = torch.empty_like(targets)
+    for number, (_, places) in enumerate(parts):
+        found[torch.from_numpy(places)] = number
+    return found
 
 
 def _with_every_class(side: torch.Tensor, targets: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:

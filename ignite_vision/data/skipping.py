@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import torch
 from ignite_vision.data.containers import Container
 from ignite_vision.data.splits import Skipped, Splits
 from ignite_vision.errors import UserError
+from ignite_vision.system.process import processors
 
 AT_ONCE = 64  # images that a thread takes
 SHOWN = 5  # images named in a warning
@@ -46,7 +46,7 @@ def _unreadable(images: Container, rows: range, classes: tuple[str, ...]) -> Rea
                 bad[images.sample_id(i), classes[int(images.targets[i])]] = reason
         return bad
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1) if images.thread_safe else 1, "look") as pool:
+    with ThreadPoolExecutor(min(8, processors()) if images.thread_safe else 1, "look") as pool:
         parts = pool.map(look, range(0, len(rows), AT_ONCE))
         return {key: reason for part in parts for key, reason in part.items()}
 
@@ -54,7 +54,7 @@ def _unreadable(images: Container, rows: range, classes: tuple[str, ...]) -> Rea
 def without(splits: Splits, unread: Iterable[tuple[str, str]]) -> Splits:
     """The same without these images, (id, class) each, which `skipped` then lists.
 
-    UserError if a class of train, or a whole split, would have none left.
+    UserError if a class of train would have none left.
     """
     unread = set(unread)
     if not unread:

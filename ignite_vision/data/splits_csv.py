@@ -14,7 +14,7 @@ import numpy as np
 from ignite_vision.data.containers import Container
 from ignite_vision.data.splits import NAMES, Skipped, Splits, repeated
 from ignite_vision.errors import UserError
-from ignite_vision.system.files import replacing
+from ignite_vision.system.files import replacing, write_rows
 
 HEADER = ("path", "class", "split", "bytes")
 SKIPPED = "skipped"  # stands where a split does, for an image that could not be read
@@ -29,14 +29,9 @@ def write_csv(splits: Splits, path: Path) -> None:
     """
     if twice := _called_the_same(splits):
         raise UserError(f"two images are called '{twice}'", next_step="Give each ArrayImages its own name.")
-    # unquoted before Python 3.13, and read as the row's end
-    bare = any("\r" in "".join(key) for key in _all_named(splits))
-    quoting: Any = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
     with replacing(path) as temporary:
         with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n", quoting=quoting)
-            writer.writerow(HEADER)
-            writer.writerows(_rows(splits))
+            write_rows(file, itertools.chain([HEADER], _rows(splits)))
 
 
 def _all_named(splits: Splits) -> Iterator[tuple[str, str]]:

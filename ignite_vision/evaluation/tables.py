@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import torch
 from ignite_vision.errors import NOT_SAVED, UserError
 from ignite_vision.evaluation.metrics import confusion
 from ignite_vision.evaluation.predictions import Predictions
-from ignite_vision.system.files import write_atomically
+from ignite_vision.system.files import csv_text, write_atomically
 
 MOST = 5  # classes that predictions.csv names for an image
 
@@ -34,10 +32,10 @@ def write_results(predictions: Predictions, numbers: dict[str, Any], folder: Pat
 
 
 def _write_all(predictions: Predictions, numbers: dict[str, Any], folder: Path) -> None:
-    write_atomically(folder / "per_class.csv", as_csv(class_rows(numbers["per_class"])))
-    write_atomically(folder / "coverage.csv", as_csv(coverage_rows(numbers["coverage"])))
-    write_atomically(folder / "confusion.csv", as_csv([("true", "predicted", "count"), *confusion(predictions)]))
-    write_atomically(folder / "predictions.csv", as_csv(prediction_rows(predictions)))
+    write_atomically(folder / "per_class.csv", csv_text(class_rows(numbers["per_class"])))
+    write_atomically(folder / "coverage.csv", csv_text(coverage_rows(numbers["coverage"])))
+    write_atomically(folder / "confusion.csv", csv_text([("true", "predicted", "count"), *confusion(predictions)]))
+    write_atomically(folder / "predictions.csv", csv_text(prediction_rows(predictions)))
     # last: whoever finds metrics.json finds the others too
     write_atomically(folder / "metrics.json", json.dumps(json_plain(numbers), indent=2, allow_nan=False) + "\n")
 
@@ -96,10 +94,3 @@ def next_classes(predictions: Predictions) -> torch.Tensor:
 
 def _places(k: int) -> list[str]:
     return [f"top{place}" for place in range(2, k + 2)]
-
-
-def as_csv(rows: Iterable[tuple[Any, ...]]) -> str:
-    """Return rows as the text of a CSV file."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -67,21 +67,24 @@ class Collection:
         images, i = self.place(k)
         return images.sample_id(i)
 
+    def key(self, k: int) -> tuple[str, str]:
+        """(id, class name) of image k."""
+        return self.name(k), self.classes[int(self.targets[k])]
+
     def path(self, k: int) -> Path | None:
         """Where image k's file lies; None for what is no file."""
         images, i = self.place(k)
         return images.path(i)
 
     def places_of(self, cut: Collection) -> np.ndarray:
-        """(N,) int64: the place here of each image of the same data after train was cut."""
+        """(N,) int64: the place here of each image of the same data after train was cut, and some were left out."""
         begins = dict(zip(dict(self.parts), [0, *self._ends.tolist()], strict=False))
-        pool = self.splits.train.index.numpy()
-        order, found = np.argsort(pool, kind="stable"), []
+        found = []
         for name, images in cut.parts:
-            if name in begins and name != "train":
-                found.append(begins[name] + np.arange(len(images)))
-            else:
-                found.append(order[np.searchsorted(pool[order], images.index.numpy())])
+            home = name if name in begins else "train"
+            pool = self.splits[home].index.numpy()
+            order = np.argsort(pool, kind="stable")
+            found.append(begins[home] + order[np.searchsorted(pool[order], images.index.numpy())])
         return np.concatenate(found)
 
     def names(self, chosen: Iterable[int] | np.ndarray) -> tuple[str, ...]:

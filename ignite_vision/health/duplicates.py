@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ignite_vision.errors import UserError
 from ignite_vision.health.collection import Collection
 from ignite_vision.health.findings import Finding, counted
 from ignite_vision.health.records import Records
+from ignite_vision.system.files import csv_text
 
 BURST = 200  # pairs of one connected group: above, a burst or a template, not so many finds
 HEADER = ("a", "b", "bits", "mirrored", "split_a", "split_b")
@@ -182,13 +182,12 @@ def repeated_pictures(images: Collection, pairs: Pairs) -> Iterator[Finding]:
 
 def as_csv(images: Collection, pairs: Pairs) -> str:
     """duplicates.csv: a row for each pair."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    for i, j, bits, mirrored in zip(pairs.first, pairs.second, pairs.bits, pairs.mirrored, strict=True):
-        splits = images.split(int(i)), images.split(int(j))
-        writer.writerow((images.name(int(i)), images.name(int(j)), int(bits), int(mirrored), *splits))
-    return text.getvalue()
+    every = zip(pairs.first.tolist(), pairs.second.tolist(), pairs.bits.tolist(), pairs.mirrored.tolist(), strict=True)
+    rows = (
+        (images.name(i), images.name(j), bits, int(mirrored), images.split(i), images.split(j))
+        for i, j, bits, mirrored in every
+    )
+    return csv_text([HEADER, *rows])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,10 +225,10 @@ def _row(fields: dict[str, str]) -> Row:
 def read_twins(path: Path, split: str) -> set[str] | None:
     """Ids of a split's images that have a twin in train, from duplicates.csv; None where there is no such file.
 
-    UserError if it cannot be read.
+    None of train itself, too. UserError if it cannot be read.
     """
     rows = read_pairs(path)
-    if rows is None:
+    if rows is None or split == "train":
         return None
     found = set()
     for row in rows:

@@ -38,7 +38,7 @@ def render(found: dict[str, Any], images: Collection, pairs: Pairs, looks: Mappi
         found=found,
         galleries=galleries,
         captions={"label_suspects": looks or {}},
-        thumbnails=dict(thumbnails(images, names)),
+        thumbnails={name: "" for name in names} | dict(thumbnails(images, names)),  # none of what `run` would skip
         verdict=verdict(found),
         levels=LEVELS,
         splits=[name for name, _ in images.parts],

@@ -26,6 +26,7 @@ def shortcuts(images: Collection, records: Records) -> Iterator[Finding]:
     rows, targets = records.rows, images.targets
     chosen = sample(targets, rows["readable"])
     if len(np.unique(targets[chosen])) < 2:
+        yield from grey_classes(images, records)
         return
     part, labels = rows[chosen], targets[chosen]
     kind = part["format"][:, None]
@@ -56,7 +57,9 @@ def sample(targets: np.ndarray, readable: np.ndarray) -> np.ndarray:
     enough = np.bincount(targets[readable], minlength=int(targets.max()) + 1) >= ENOUGH
     places = np.flatnonzero(readable & enough[targets])
     places = places[np.argsort(targets[places], kind="stable")]
-    return places[np.linspace(0, len(places) - 1, min(MOST, len(places)), dtype=np.int64)]
+    places = places[np.linspace(0, len(places) - 1, min(MOST, len(places)), dtype=np.int64)]
+    drawn = np.bincount(targets[places], minlength=len(enough))
+    return places[drawn[targets[places]] >= FOLDS]  # of many classes some may be left with fewer
 
 
 def given_away(facts: np.ndarray, targets: np.ndarray, names: tuple[str, ...]) -> tuple[list[str], float] | None:
@@ -67,7 +70,7 @@ def given_away(facts: np.ndarray, targets: np.ndarray, names: tuple[str, ...]) -
     labels = np.unique(targets)
     if (facts == facts[:1]).all():
         return None
-    folds = StratifiedKFold(min(FOLDS, int(np.bincount(targets)[labels].min())), shuffle=True, random_state=0)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     trees = ExtraTreesClassifier(TREES, min_samples_leaf=LEAST_IN_LEAF, class_weight="balanced", random_state=0)
     guessed = cross_val_predict(trees, facts, targets, cv=folds)
     recall = {label: float((guessed[targets == label] == label).mean()) for label in labels.tolist()}

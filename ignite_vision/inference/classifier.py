@@ -22,9 +22,10 @@ from ignite_vision.loading.loaders import eval_loader
 from ignite_vision.loading.sources import Decoded
 from ignite_vision.models.header import PRECISIONS, check_header
 from ignite_vision.models.model_file import load_model, load_weights, read_header
-from ignite_vision.prepare import processors, reading_for
+from ignite_vision.prepare import reading_for
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system.device import autocast, pick_device, pick_precision
+from ignite_vision.system.process import processors
 from ignite_vision.training.engines import make_evaluator
 
 DEFAULT_BATCH = 16  # for a file that does not say in which batches it was evaluated

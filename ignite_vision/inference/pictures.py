@@ -29,7 +29,7 @@ def with_pictures(answers: Iterable[Answer], classifier: Classifier, folder: Pat
     transformers are, and for ONNX.
     OSError when the disk does not take them.
     """
-    layer = heat_layer(classifier) if hasattr(classifier, "network") else None  # an ONNX file has none
+    layer = heat_layer(classifier)
     if layer is None:
         what = f"no heat map can be drawn of this model: {classifier.header['architecture']}"
         raise UserError(what, next_step="Leave out --heatmap; use the run itself if this is ONNX.")

@@ -68,7 +68,12 @@ def listed(file: int) -> Iterator[Iterator[Found]]:
     """Yield the images of a list of paths, one a line, in parts: file is the descriptor that it comes from."""
     lines = Lines(file)
     while not lines.ended:
-        yield (found for line in lines.burst() for found in in_folder_or_file(line))
+        yield (found for path in filter(None, map(without_cr, lines.burst())) for found in in_folder_or_file(path))
+
+
+def without_cr(line: str) -> str:
+    """A path without the carriage return with which lists of other systems end a line, unless its file has one."""
+    return line[:-1] if line.endswith("\r") and not os.path.lexists(line) else line
 
 
 class Lines:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 
 from ignite_vision.errors import printable
 from ignite_vision.inference.answers import Answer
+from ignite_vision.system.files import csv_text
 
 UNKNOWN = "unknown"  # the answer below the threshold
 MOST_WIDE = 30  # characters of a class name in the table
@@ -74,17 +73,10 @@ def csv_lines(rows: Iterable[Row], classes: Sequence[str], top: int) -> Iterator
     """
     top = min(top, len(classes))
     more = [f"{name}_{k}" for k in range(2, top + 1) for name in ("predicted", "probability")]
-    yield csv_line(["path", "answer", "predicted", "probability", *more, "error"])
+    yield csv_text([["path", "answer", "predicted", "probability", *more, "error"]])
     for row in rows:
         cells = [cell for name, probability in row.top for cell in (name, f"{probability:.6f}")]
-        yield csv_line([row.path, row.answer, *(cells or [""] * 2 * top), row.error])
-
-
-def csv_line(cells: list[str]) -> str:
-    """One record, quoted where it must be."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+        yield csv_text([[row.path, row.answer, *(cells or [""] * 2 * top), row.error]])
 
 
 def plain(row: Row) -> dict[str, Any]:

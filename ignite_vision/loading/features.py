@@ -51,6 +51,7 @@ class Features:
 
     def __init__(self, prepared: Prepared):
         self.prepared = prepared
+        self._stamps: dict[str, str] = {}
 
     def views(self, split: str) -> int:
         """Views of each image: validation and test have the centre crop alone."""
@@ -69,7 +70,7 @@ class Features:
         if not all(images.stable for _, images in self.prepared.splits.items()):
             return "a custom Dataset may return different images each time"
         try:
-            self._frozen()
+            _ = self._frozen
         except UserError as error:  # a layer holds what has no state to describe: an open file, a lock
             return f"what decides the features cannot be described: {error.what}"
         if all(self.is_computed(split) for split in names):
@@ -150,7 +151,7 @@ class Features:
         custom = callable(recipe.model) or augmented
         return {
             "images": self._stamp(split),
-            "model": self._frozen(),
+            "model": self._frozen,
             "sources": self.prepared.loaded.sources() if custom else {},
             "preprocessing": self.prepared.preprocessing.to_dict(),
             "canvas": self.prepared.canvas.size,
@@ -164,13 +165,14 @@ class Features:
     def _batch(self) -> int:
         return eval_batch(self.prepared.recipe, self.prepared.splits)
 
-    @functools.cache  # noqa: B019  (as long as the run)
+    @functools.cached_property
     def _frozen(self) -> str:
         return frozen_hash(self.prepared.model)
 
-    @functools.cache  # noqa: B019  (as long as the run)
     def _stamp(self, split: str) -> str:
-        return self.prepared.splits[split].stamp()
+        if split not in self._stamps:
+            self._stamps[split] = self.prepared.splits[split].stamp()
+        return self._stamps[split]
 
     def _decoded(self, split: str) -> Decoded:
         return Decoded(self.prepared.splits[split], self.prepared.canvas, self.prepared.recipe.seed)

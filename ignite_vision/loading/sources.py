@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +25,7 @@ from ignite_vision.data.preprocessing import Canvas
 from ignite_vision.loading.cache import Shards, my_shares
 from ignite_vision.randomness import Purpose, seed_everything
 from ignite_vision.system.environment import versions
+from ignite_vision.system.process import processors
 from ignite_vision.system.progress import with_progress
 
 DECODE_BLOCK, DECODE_AT_ONCE = 256, 16  # images that are begun together, and that one thread takes at a time
@@ -194,7 +194,7 @@ def decode(source: Decoded, indices: Sequence[int]) -> Iterator[torch.Tensor]:
     a time: handed out one by one, small ones take a third longer than on one thread.
     """
     for block in _pieces(indices, DECODE_BLOCK):
-        share = min(DECODE_AT_ONCE, len(block) // (os.cpu_count() or 1))
+        share = min(DECODE_AT_ONCE, len(block) // processors())
         decoded = _pool().map(lambda part: [source.one(0, i) for i in part], _pieces(block, max(share, 1)))
         yield from itertools.chain.from_iterable(decoded)
 
@@ -205,7 +205,7 @@ def _pieces(indices: Sequence[int], size: int) -> list[Sequence[int]]:
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), "decode")
+    return ThreadPoolExecutor(processors(), "decode")
 
 
 def _stacked(rows: Iterator[torch.Tensor], n: int) -> torch.Tensor:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from ignite_vision.data.containers import Container
+from ignite_vision.evaluation.counts import confusion_matrix
 from ignite_vision.evaluation.predictions import Predictions
 from ignite_vision.report.thumbnails import thumbnail
 from ignite_vision.training.tensorboard import Scalars
@@ -53,9 +54,7 @@ def plain(value: Any) -> str | float | bool:
 
 def confusion_picture(predictions: Predictions) -> np.ndarray:
     """(H,W,3) uint8: a row for each true class, a column for what it was taken for; full colour is all of the class."""
-    classes = len(predictions.classes)
-    counts = np.zeros((classes, classes))
-    np.add.at(counts, (predictions.targets.numpy(), predictions.labels.numpy()), 1)
+    classes, counts = len(predictions.classes), confusion_matrix(predictions)
     share = np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1))[..., None]
     colour = np.where(np.eye(classes, dtype=bool)[..., None], RIGHT, WRONG)
     points = (np.array(PAPER) * (1 - share) + colour * share).round().astype(np.uint8)

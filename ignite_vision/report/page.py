@@ -11,6 +11,7 @@ import torch
 
 from ignite_vision.data.preprocessing import Preprocessing
 from ignite_vision.data.splits import Splits
+from ignite_vision.evaluation.counts import confusion_matrix
 from ignite_vision.evaluation.intervals import wilson
 from ignite_vision.evaluation.label_errors import Suspect
 from ignite_vision.evaluation.predictions import Predictions, calibrated
@@ -68,8 +69,7 @@ def _content(evidence: Evidence) -> dict[str, Any]:
     """What the template draws, section by section."""
     predictions, numbers = evidence.predictions, evidence.numbers
     names, targets, labels = predictions.classes, predictions.targets.numpy(), predictions.labels.numpy()
-    counts = np.zeros((len(names), len(names)), np.int64)
-    np.add.at(counts, (targets, labels), 1)
+    counts = confusion_matrix(predictions)
     confused = confusions(counts, predictions.probabilities.numpy(), targets, names)
     classes = class_rows(numbers, counts, names)
     typical = confused.order if confused.rows is not None else [row["place"] for row in classes]

@@ -122,7 +122,7 @@ class Answering:
         return list(self.classifier.probabilities(torch.stack(canvases), BATCHES))
 
     def _in_words(self, probabilities: np.ndarray, top: int) -> dict[str, Any]:
-        order = probabilities.argsort()[::-1][:top].tolist()
+        order = (-probabilities).argsort(kind="stable")[:top].tolist()  # of equals the first, as everywhere
         classes = self.classifier.classes
         sure = bool(probabilities[order[0]] >= (self.classifier.abstain_below or 0))
         return {

@@ -16,13 +16,13 @@ class Batcher(Generic[T, R]):
 
     It never waits for more: while one batch is computed, the next gathers. Who calls it sees to it that not too many
     wait. work: a batch -> a result for each item, called in `executor`; what it raises, every item of the batch gets.
-    batches, items: how many of them were computed.
+    batches: how many were computed.
     """
 
     def __init__(self, work: Callable[[list[T]], Sequence[R]], most: int, executor: Executor):
         self.work, self.most, self.executor = work, most, executor
         self.queue: asyncio.Queue[tuple[T, asyncio.Future[R]]] = asyncio.Queue()
-        self.batches = self.items = 0
+        self.batches = 0
 
     async def __call__(self, item: T) -> R:
         """Return the result of one item."""
@@ -41,7 +41,7 @@ class Batcher(Generic[T, R]):
                 await self._compute(wanted)
 
     async def _compute(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
-        self.batches, self.items = self.batches + 1, self.items + len(batch)
+        self.batches += 1
         loop = asyncio.get_running_loop()
         try:
             results = await loop.run_in_executor(self.executor, self.work, [item for item, _ in batch])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from ignite_vision.errors import UserError
 
@@ -22,6 +24,25 @@ except ImportError:  # Windows
 # A folder that cannot be synced: not on this file system, or not by who may not read it.
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM)
 HELD = (errno.EACCES, errno.EAGAIN)  # what lockf says, by POSIX, of a lock that another process has
+
+
+def write_rows(file: TextIO, rows: Iterable[Iterable[Any]]) -> None:
+    """Write rows of CSV, one with a carriage return quoted as a whole.
+
+    Python before 3.13 does not quote that, and reads it as the row's end.
+    """
+    plain = csv.writer(file, lineterminator="\n")
+    quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in map(tuple, rows):
+        bare = any("\r" in cell for cell in row if isinstance(cell, str))
+        (quoted if bare else plain).writerow(row)
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as the text of a CSV file."""
+    text = io.StringIO()
+    write_rows(text, rows)
+    return text.getvalue()
 
 
 def json_line(values: dict[str, Any]) -> str:

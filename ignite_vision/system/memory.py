@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 SHARED_MEMORY = Path("/dev/shm")  # what loader workers hand their batches over in
 
 
@@ -20,16 +21,22 @@ def free_memory(device: torch.device) -> int:
         available = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):  # not Linux
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return min(available, _container_limit())
+    return min(available, _left_in_container())
 
 
-def _container_limit() -> int:
-    """Bytes that the control group may use, as Docker's --memory sets it; without a limit, more than there are."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+def _left_in_container() -> int:
+    """Bytes that the control group may still use, where Docker's --memory limits it; else more than there are."""
+    for limit, used, cached in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
         try:
-            return int((Path("/sys/fs/cgroup") / name).read_text(encoding="ascii"))
+            most, now = (int((CONTROL_GROUP / name).read_text(encoding="ascii")) for name in (limit, used))
+            lines = (CONTROL_GROUP / limit).with_name("memory.stat").read_text(encoding="ascii").splitlines()
         except (OSError, ValueError):  # not there, or "max"
             continue
+        freed = sum(int(line.split()[1]) for line in lines if line.split()[0] == cached)  # when others need it
+        return max(most - now + freed, 0)
     return 1 << 62
 
 

@@ -6,6 +6,7 @@ of these settings. A custom program that calls `fit` gets none of them, and may 
     outlive_output               standard streams that nobody reads, or that are closed or full, raise no more
     pause_garbage_collection     nothing is collected until resume_garbage_collection: for the imports
     quieten_libraries            three warnings and one logger are silent
+    processors                   (changes nothing) how many there are for this process
     share_processors             threads that wait for each other soon give up their processor
     tune_processor               keep_freed_memory and flush_denormals: faster on a CPU
     make_deterministic           CUDA chooses kernels that repeat their bits
@@ -117,12 +118,17 @@ def quieten_libraries() -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
+def processors() -> int:
+    """How many this process may use: under taskset, SLURM or a container's cpuset fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def share_processors() -> None:
     """Have OpenMP's threads, of this process and its children, soon sleep while they wait for each other.
 
     One that waits awake keeps a processor that the one it waits for may need: beside another program that computes an
-    epoch of the digits took 18 to 25 times as long (`python -m benchmarks --only waiting`). To be called before torch is
-    loaded; what the user has set stays. No result changes.
+    epoch of the digits took 18 to 25 times as long (`python -m benchmarks --only waiting`). To be called before torch
+    is loaded; what the user has set stays. No result changes.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS

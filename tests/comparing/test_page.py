@@ -59,3 +59,19 @@ def test_the_page_is_written_or_why_not(pair, tmp_path):
     with pytest.raises(UserError, match="the page cannot be written") as caught:
         write_page(found, tmp_path / "new" / "page.html" / "below.html", None)
     assert caught.value.code == NOT_SAVED
+
+
+def test_answers_to_other_images_get_no_pictures_of_the_runs_own(pair):
+    places = []
+    for run in pair:
+        place = run / "evaluations" / "more"
+        place.mkdir(parents=True)
+        for name in ("predictions.csv", "metrics.json"):
+            shutil.copy(run / name, place / name)
+        places.append(place)
+    try:
+        found = exhibit(compare(places), None)
+    finally:
+        shutil.rmtree(pair[0] / "evaluations")
+    assert found.note.startswith("There are no pictures: these are other images than the run's own")
+    assert {shot.src for shot in found.duels[0].lost} == {None}

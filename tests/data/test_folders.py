@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -423,3 +424,17 @@ def test_a_folder_that_goes_away_is_an_error_and_the_walk_goes_on(tmp_path):
     error, last = found
     assert isinstance(error, UserError) and "cannot read the folder" in error.what
     assert last == tmp_path / "c" / "3.jpg"
+
+
+def test_images_may_lie_deeper_than_python_calls(tmp_path, monkeypatch):
+    root = tmp_path / "photos"
+    for name in "ab":
+        (root / name).mkdir(parents=True)
+        (root / name / "1.jpg").touch()
+    monkeypatch.chdir(root / "b")
+    for _ in range(1200):
+        Path("d").mkdir()
+        os.chdir("d")
+    Path("2.jpg").touch()
+    os.chdir(root)
+    assert len(image_folder(root).train) == 3

@@ -69,3 +69,18 @@ def test_where_every_image_has_a_duplicate_whole_groups_are_cut():
     after = sides.with_duplicates(side, TARGETS, GROUPS, (0.1, 0.125), seed=0)
     assert not crossing(after, GROUPS)
     assert (after.bincount() > 15).all()
+
+
+@pytest.mark.parametrize(("val", "test"), [(0.1, 0.3), (0.4, 0.22), (0.15, 0.4), (0.2, 0.7), (0.1, 0.125)])
+def test_by_group_any_fraction_is_kept(val, test):
+    targets, groups = torch.arange(4000) % 3, torch.arange(4000) // 4
+    sizes = sides.by_group(targets, groups, val, test, seed=0).bincount(minlength=3) / 4000
+    assert sizes[sides.TEST].item() == pytest.approx(test, abs=0.02)
+    assert sizes[sides.VAL].item() == pytest.approx(val, abs=0.02)
+
+
+def test_of_few_groups_the_nearest_fraction_is_taken():
+    assert sides.as_folds(0.3, 1000) == (3, 10)
+    assert sides.as_folds(0.3, 4) == (1, 3)
+    assert sides.as_folds(0.9, 1000) == (9, 10)
+    assert sides.as_folds(0.05, 3)[1] > 3  # which is refused

@@ -148,6 +148,7 @@ def test_the_table_is_read_as_it_was_written(tmp_path):
     assert (second.bits, second.mirrored) == (0, False)
     assert read_twins(path, "test") == {"b/2.jpg"}
     assert read_twins(path, "val") == {"a/3.jpg"}
+    assert read_twins(path, "train") is None
 
 
 @pytest.mark.parametrize("line", ["1,2", "a,b,many,0,train,test", "a,b,1,0,train"])

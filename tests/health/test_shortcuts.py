@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import ImageOps
 
-from ignite_vision.health.shortcuts import given_away, sample, shortcuts
+from ignite_vision.health.shortcuts import FOLDS, given_away, sample, shortcuts
 from tests.helpers.pictures import picture, save
 
 CLASSES = "abcdef"
@@ -72,3 +72,9 @@ def test_of_two_classes_one_is_given_away_too():
     targets = np.repeat([0, 1], 20)
     assert given_away(np.hstack([format_of, random]), targets, ("a", "b")) == (["a", "b"], 1.0)
     assert given_away(random, targets, ("a", "b")) is None
+
+
+def test_of_many_images_a_class_of_which_too_few_are_drawn_is_left_out():
+    targets = np.concatenate([np.repeat(np.arange(100), 600), np.full(12, 100)])
+    drawn = np.bincount(targets[sample(targets, np.ones(len(targets), dtype=bool))])
+    assert len(drawn) == 100 and drawn.min() >= FOLDS

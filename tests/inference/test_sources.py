@@ -163,3 +163,12 @@ class TestAList:
         images = [image for part in bursts(["a.jpg", "-", "b/2.jpg"], read) for image in part]
         assert images == ["a.jpg", "b/1.jpg", "b/2.jpg"]
         os.close(read)
+
+
+def test_a_list_with_the_line_ends_of_another_system_names_the_same_files(photos):
+    (photos / "odd\r").touch()
+    assert [str(path) for part in listed(b"a.jpg\r\n\r\nb/1.jpg\r\nodd\r\n") for path in part] == [
+        "a.jpg",
+        "b/1.jpg",
+        "odd\r",
+    ]

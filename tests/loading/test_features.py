@@ -1,7 +1,9 @@
 """Features computed once: the same bits as without, and no second pass."""
 
+import gc
 import json
 import threading
+import weakref
 
 import pytest
 import torch
@@ -253,3 +255,13 @@ def test_the_hash_follows_the_frozen_weights_and_not_the_head():
     with torch.no_grad():
         network.features[0].weight[0, 0, 0, 0] += 1
     assert frozen_hash(network) != before
+
+
+def test_the_network_is_freed_with_its_features(photo_run):
+    run = photo_run("run")
+    features = Features(run)
+    assert features.obstacle() is None
+    network = weakref.ref(run.model)
+    del features, run
+    gc.collect()
+    assert network() is None

@@ -115,3 +115,8 @@ def test_a_picture_keeps_its_canvas_alone(classifier):
     picture = Answering(classifier)._decode(photo(size=(32, 4000)))
     assert picture.canvas.untyped_storage().nbytes() == picture.canvas.numel() == 3 * 32 * 32
     assert picture.canvas.dtype == torch.uint8
+
+
+def test_of_classes_that_are_equally_probable_the_first_is_the_answer_as_everywhere(classifier):
+    said = Answering(classifier)._in_words(np.array([0.2, 0.4, 0.4]), 3)
+    assert [row["class"] for row in said["top"]] == [CLASSES[1], CLASSES[2], CLASSES[0]]

@@ -1,5 +1,7 @@
 """Files that a crash leaves whole, locks, and folders that are used without being asked for."""
 
+import csv
+import io
 import os
 import subprocess
 import sys
@@ -166,3 +168,9 @@ def test_a_temporary_folder_that_another_user_could_fill_is_refused(home, tmp_pa
     temporary.symlink_to(tmp_path / "theirs")
     with pytest.raises(UserError, match="XDG_CACHE_HOME"):
         files.cache_home()
+
+
+def test_a_carriage_return_in_a_cell_comes_back_in_its_row():
+    rows = [["path", "class"], ["a\rb.jpg", "cat"], ["plain.jpg", 'a "dog"'], ["two\nlines", ""]]
+    assert list(csv.reader(io.StringIO(files.csv_text(rows), newline=""))) == rows
+    assert files.csv_text([["plain", 1]]) == "plain,1\n"

@@ -47,7 +47,7 @@ def benchmark(models: tuple[Path, ...], batch_sizes: str, precision: str | None,
 def sizes_of(text: str) -> list[int]:
     """`1,16` -> [1, 16]. UserError for anything but numbers from 1 to 1024."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and 1 <= int(part[:6]) <= MOST for part in parts):
+    if not all(part.isascii() and part.isdigit() and len(part) <= 4 and 1 <= int(part) <= MOST for part in parts):
         hint = f"For example --batch-sizes 1,16; each from 1 to {MOST}."
         raise UserError(f"--batch-sizes are numbers with commas, not '{text}'", next_step=hint)
     return [int(part) for part in parts]

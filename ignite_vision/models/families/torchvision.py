@@ -73,7 +73,7 @@ def demands(name: str, weights: str | None) -> InputSpec:
         return InputSpec(3, None, minimum)
     trained = preprocessing(name, weights) if weights else None
     size = trained.crop if trained else minimum
-    return InputSpec(3, size, size)
+    return InputSpec(3, size, size, resizable=trained is None and name.startswith("vit"))
 
 
 def preprocessing(name: str, weights: str) -> Preprocessing | None:

@@ -39,7 +39,7 @@ def test_json_has_a_line_for_each(digits_onnx, quick):
     assert row["images_per_second"] == pytest.approx(2e3 / row["milliseconds"])
 
 
-@pytest.mark.parametrize("text", ["", "0", "1,", "a", "-1", "1025", "٣", "1.5"])
+@pytest.mark.parametrize("text", ["", "0", "1,", "a", "-1", "1025", "٣", "1.5", "0000010240000"])
 def test_what_is_no_batch_size_is_refused(text):
     with pytest.raises(UserError, match="--batch-sizes are numbers with commas"):
         sizes_of(text)

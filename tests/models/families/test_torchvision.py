@@ -169,3 +169,9 @@ def test_given_weights_and_our_preprocessing_reach_their_accuracy_on_imagenet(te
         total += len(files)
     assert total == 1000
     assert right / total == pytest.approx(accuracy, abs=0.02)
+
+
+def test_a_vit_without_weights_is_built_for_any_size_that_its_patches_fill(on_meta):
+    assert models.input_of("vit_b_16", None).resizable
+    assert not models.input_of("vit_b_16", "DEFAULT").resizable
+    assert models.build("vit_b_16", 7, image_size=384).image_size == 384
