@@ -39,8 +39,8 @@ def worst_first(found: Iterable[Finding]) -> list[Finding]:
 
 
 def counted(n: int, noun: str) -> str:
-    """`1 image`, `1,200 images`, `2 classes`, `2 batches`."""
-    plural = f"{noun}es" if noun.endswith(("s", "ch", "sh", "x")) else f"{noun}s"
+    """`1 image`, `1,200 images`, `2 classes`, `2 batches`, `2 epochs`."""
+    plural = f"{noun}es" if noun.endswith(("s", "tch", "sh", "x")) else f"{noun}s"
     return f"{n:,} {noun if n == 1 else plural}"
 
 

@@ -23,10 +23,7 @@ def test_a_finding_is_json():
 
 
 def test_numbers_and_lists_read_well():
-    assert (counted(1, "image"), counted(1200, "image"), counted(2, "class")) == (
-        "1 image",
-        "1,200 images",
-        "2 classes",
-    )
+    assert (counted(1, "image"), counted(1200, "image")) == ("1 image", "1,200 images")
+    assert [counted(2, noun) for noun in ("class", "batch", "epoch")] == ["2 classes", "2 batches", "2 epochs"]
     assert listed(["a", "b"]) == "'a', 'b'"
     assert listed("abcde") == "'a', 'b', 'c' and 2 more"
