@@ -33,7 +33,7 @@ from typing import Any, NoReturn, TextIO
 
 from ignite_vision.errors import NOT_SAVED
 
-SPINS = "2000"  # some 20 µs; libgomp's own 300,000 are milliseconds
+SPINS = "5000"  # some 50 µs; libgomp's own 300,000 are milliseconds
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h of glibc
 # Their warnings are of damaged files, which get an error of ours; of a deprecated decoder; of as many workers as were
 # asked for.
@@ -126,9 +126,10 @@ def processors() -> int:
 def share_processors() -> None:
     """Have OpenMP's threads, of this process and its children, soon sleep while they wait for each other.
 
-    One that waits awake keeps a processor that the one it waits for may need: beside another program that computes an
-    epoch of the digits took 18 to 25 times as long (`python -m benchmarks --only waiting`). To be called before torch
-    is loaded; what the user has set stays. No result changes.
+    One that waits awake keeps a processor that the one it waits for may need: beside one other program that
+    computes an epoch of the digits took 0.5 to 7.5 s, and takes 0.46 now; beside three it was 14 s. Alone it takes
+    0.16 s instead of 0.13, and large networks a twentieth longer (`python -m benchmarks --only waiting`). To be called
+    before torch is loaded; what the user has set stays. No result changes.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
