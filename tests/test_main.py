@@ -133,6 +133,6 @@ def test_threads_that_wait_for_each_other_soon_sleep_unless_the_user_says_otherw
     plain = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     command = [sys.executable, "-m", "ignite_vision", "run", "digits", "--dry-run"]
     done = subprocess.run(
-        command, env={**plain, **given, "OMP_DISPLAY_ENV": "VERBOSE"}, capture_output=True, text=True, timeout=120
+        command, env={**plain, **given, "OMP_DISPLAY_ENV": "VERBOSE"}, capture_output=True, text=True, timeout=300
     )
     assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
