@@ -125,12 +125,17 @@ def upright_size(data: bytes | bytearray, name: str) -> tuple[int, int]:
 
 
 def pixels_of(data: bytes | bytearray, name: str) -> int:
-    """Pixels that a file's header claims: 30 us, however large. UserError as `decode` has it, names the file."""
+    """Pixels that a file's header claims: 30 us, however large. UserError as `decode` has it, names the file.
+
+    Where these are more than can be read it is one more than that.
+    """
     try:
         if 0 < (pixels := plain_size(data)) <= MAX_PIXELS:
             return pixels
         image = _open(data)
         return image.width * image.height
+    except (TooManyPixels, Image.DecompressionBombError):
+        return MAX_PIXELS + 1
     except DAMAGE as error:
         raise UserError(f"cannot read image: {_reason(error)}", name, NEXT_STEP) from error
 
@@ -191,10 +196,14 @@ def _open(data: bytes | bytearray) -> Image.Image:
     return image
 
 
+class TooManyPixels(ValueError):
+    """An image that is larger than any that is read."""
+
+
 def _refuse_size(image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise ValueError(f"{width}x{height} is more than {MAX_PIXELS:,} pixels")
+        raise TooManyPixels(f"{width}x{height} is more than {MAX_PIXELS:,} pixels")
     if not width * height:
         raise ValueError("it has no pixels")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import io
@@ -9,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ignite_vision.inference.proof import Proof, prove
 from ignite_vision.inference.quantise import divide_logits, images_for, quantise
 from ignite_vision.inference.source import Source, open_source
 from ignite_vision.models.model_file import KEY, load_weights
-from ignite_vision.system.files import replacing
+from ignite_vision.system.files import replacing, writable
 
 FORMATS = ("onnx", "pt2", "safetensors")
 PRECISIONS = ("fp32", "fp16")
@@ -76,7 +77,7 @@ def export(request: Request, begin: Callable[[Path], None] = lambda _: None) -> 
     out = destination(request, source)
     if request.int8:
         images_for(source)  # now, not after a minute
-    with replacing(out, ".export") as temporary:
+    with writable(out), replacing(out, ".export") as temporary:
         begin(temporary)
         proof, notes = WRITERS[request.format](request, source, temporary)
     if proof is not None and source.splits is None:
@@ -141,13 +142,32 @@ def _in_int8(source: Source, file: Path, around: list[str]) -> tuple[str, ...]:
     """Replace a file in fp32 by the same in int8, with a temperature of its own."""
     import onnx
 
-    with tempfile.TemporaryDirectory() as scratch:
-        best = quantise(source, file, around, Path(scratch) / "model.onnx")
+    with scratch_beside(file) as scratch:
+        best = quantise(source, file, around, scratch / "model.onnx")
         model = onnx.load(str(best.path))
     divide_logits(model, best.temperature / source.classifier.temperature)
     own = {"temperature": best.temperature, "abstain_below": best.abstain_below}
     write_proto(model, file, header_of(source, "int8", **own))
     return (f"int8 by {best.method}, temperature {best.temperature:.3g}; in fp32 {source.classifier.temperature:.3g}",)
+
+
+@contextlib.contextmanager
+def scratch_beside(file: Path) -> Iterator[Path]:
+    """A folder beside a file, which is gone at the end; within, onnxruntime's own temporary folders lie in it, too."""
+    folder, before = scratch_of(file), tempfile.tempdir
+    shutil.rmtree(folder, ignore_errors=True)  # of a killed command
+    folder.mkdir()
+    tempfile.tempdir = str(folder)
+    try:
+        yield folder
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def scratch_of(file: Path) -> Path:
+    """Where what is needed while a file is quantised lies."""
+    return file.with_name(f"{file.name}.d")
 
 
 def _pt2(request: Request, source: Source, file: Path) -> tuple[Proof, tuple[str, ...]]:

@@ -23,6 +23,8 @@ from ignite_vision.models.model_file import KEY
 
 DOMAINS = ("", "ai.onnx")
 UINT8, FLOAT = 2, 1  # of onnx.TensorProto
+COMPUTES = ("fp32", "fp16", "int8")
+CERTAIN = 1.001  # a probability of 1 and some rounding, in float16
 SMALLEST = 1e-30  # of a probability whose logarithm is taken
 
 Ask = Callable[[np.ndarray], np.ndarray]
@@ -39,6 +41,7 @@ class OnnxClassifier(Classifier):
     def __init__(self, header: dict[str, Any], ask: Ask, path: Path):
         checked = check_header(header, path)
         self.header, self.ask, self.device, self.batch_size = header, ask, torch.device("cpu"), 1
+        self.path = path
         self.precision = precision_of(header)
         self.classes, self.preprocessing = list(checked.classes), checked.preprocessing
         self.temperature, self.abstain_below = checked.temperature, checked.abstain_below
@@ -46,7 +49,14 @@ class OnnxClassifier(Classifier):
 
     def probabilities(self, canvases: torch.Tensor, sizes: Sequence[int] | None = None) -> np.ndarray:  # noqa: ARG002
         """(n,3,H,W) uint8, images of one size -> (n,C) float64, calibrated."""
-        return self.ask(np.ascontiguousarray(canvases.permute(0, 2, 3, 1).numpy())).astype(np.float64)
+        try:
+            found = self.ask(np.ascontiguousarray(canvases.permute(0, 2, 3, 1).numpy()))
+        except Exception as error:  # onnxruntime's have no class in common
+            raise _unreadable(self.path, error) from error
+        if found.shape != (len(canvases), len(self.classes)) or not ((found >= 0) & (found <= CERTAIN)).all():
+            what = f"the model answers no probabilities of {len(self.classes)} classes"
+            raise UserError(what, self.path, "Export it again.", DAMAGED)
+        return found.astype(np.float64)
 
     def logits(self, canvases: torch.Tensor, sizes: Sequence[int] | None = None) -> torch.Tensor:
         """(n,3,H,W) uint8 -> (n,C) float32: up to a number for each row, since the file answers probabilities."""
@@ -81,13 +91,7 @@ def load_onnx(path: Path, precision: str | None = None, device: str = "auto") ->
     if device not in ("auto", "cpu"):
         raise UserError("ONNX files run on the CPU here", path, "Use --device cpu, or the run itself.")
     made = OnnxClassifier(header, session(path), path)
-    try:
-        found = made.probabilities(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)).shape
-    except Exception as error:
-        raise _unreadable(path, error) from error
-    if found != (1, len(made.classes)):
-        what = f"the model answers {found[1:]}, and has {len(made.classes)} classes"
-        raise UserError(what, path, "Export it again.", DAMAGED)
+    made.probabilities(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     return made
 
 
@@ -112,6 +116,8 @@ def read_header(path: Path) -> dict[str, Any]:
         hint = "Only files that `ignite-vision export` wrote are read."
         raise UserError("not an ONNX file of ignite-vision", path, hint, DAMAGED)
     check_header(header, path)
+    if precision_of(header) not in COMPUTES:
+        raise UserError("the model's header cannot be used: its export", path, "Export it again.", DAMAGED)
     return header
 
 
@@ -144,6 +150,7 @@ def _is_closed(graph: Any) -> bool:
         all(node.domain in DOMAINS for node in graph.node)
         and not any(tensor.data_location for tensor in tensors)
         and not graph.sparse_initializer
+        and not any(attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in held)
         and all(map(_is_closed, inner))
     )
 

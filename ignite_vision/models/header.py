@@ -16,6 +16,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 MAX_CLASSES = 100_000  # ImageNet-21k has 21,841
 MAX_SIDE = 4096  # pixels per side that the preprocessing may ask for
 MAX_BATCH = 65_536
+MAX_VALUES = 1 << 31  # of a batch: 8 GiB in float32
 MAX_TEXT = 2_000  # characters of what pretrained weights are called
 MAX_IMAGES, MAX_THRESHOLDS = 10**12, 100  # of the images that the thresholds were chosen on
 TEMPERATURES = (1e-3, 1e3)
@@ -54,6 +55,9 @@ def check_header(header: Mapping[str, Any], path: Path) -> Header:
         preprocessing = Preprocessing.from_dict(header["preprocessing"])
     except (TypeError, ValueError, UserError):
         raise _unusable("preprocessing", path) from None
+    values = math.prod(preprocessing.size) * preprocessing.channels * (header.get("batch_size") or 1)
+    if max(preprocessing.box) > MAX_SIDE or values > MAX_VALUES:
+        raise _unusable("preprocessing", path)
     return Header(
         architecture=header["architecture"],
         classes=tuple(header["classes"]),
@@ -70,7 +74,13 @@ def _unusable(field: str, path: Path) -> UserError:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    """Whether this is text that can be written: without halves of UTF-16's pairs."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_name(value: Any) -> bool:
+    """Whether this is text, or came from a folder's name: its bytes that are no UTF-8 are kept as U+DC80 to U+DCFF."""
+    return isinstance(value, str) and _is_text("".join(c for c in value if not "\udc80" <= c <= "\udcff"))
 
 
 def _are_classes(value: Any) -> bool:
@@ -78,7 +88,7 @@ def _are_classes(value: Any) -> bool:
     return (
         isinstance(value, list)
         and 1 <= len(value) <= MAX_CLASSES
-        and all(isinstance(name, str) for name in value)
+        and all(map(_is_name, value))
         and len(set(value)) == len(value)
     )
 

@@ -39,7 +39,7 @@ FILES = {
 def make_app(classifier: Classifier, hosts: Sequence[str], token: str | None = None) -> ASGIApp:
     """Return the application. hosts, token: as `Guard` has them."""
     metrics, answering, bodies = Metrics(), Answering(classifier), Bodies()
-    about = json.dumps(describe(classifier, answering.layer is not None), ensure_ascii=False, allow_nan=False).encode()
+    about = describe(classifier, answering.layer is not None)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -51,12 +51,12 @@ def make_app(classifier: Classifier, hosts: Sequence[str], token: str | None = N
         answering.expect_room()  # before the body is read
         try:
             async with bodies.read(request) as data:
-                return JSONResponse(await answering.answer(data, top, heat))
+                return as_json(await answering.answer(data, top, heat))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
 
     async def model(_request: Request) -> Response:
-        return Response(about, media_type="application/json")
+        return as_json(about)
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"ok": True})
@@ -78,6 +78,11 @@ def make_app(classifier: Classifier, hosts: Sequence[str], token: str | None = N
     )
     app.router.redirect_slashes = False
     return Guard(app, hosts, token, metrics)
+
+
+def as_json(value: Any) -> Response:
+    """Return JSON in ASCII: a class may be called by bytes that are no UTF-8."""
+    return Response(json.dumps(value, allow_nan=False), media_type="application/json")
 
 
 def describe(classifier: Classifier, heat_maps: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import json
 import signal
@@ -44,8 +45,11 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         (family, _kind, _protocol, _name, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         listener = socket.create_server(address[:2], family=family)
+    except UnicodeError as error:
+        raise UserError(f"'{host}' is no host", next_step="Choose another --host.") from error
     except OSError as error:
-        hint = "Choose another --port, or stop the program that uses it." if port else "Choose another --host."
+        taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        hint = "Choose another --port, or stop the program that uses it." if taken else "Choose another --host."
         why = str(error.strerror).partition(" (")[0]  # Python adds the address, once more
         raise UserError(f"cannot listen on {host}:{port}: {why}", next_step=hint) from error
     # Connections inherit it. asyncio sets it only where the socket names its protocol, which this one does not: the

@@ -23,6 +23,8 @@ except ImportError:  # Windows
 
 # A folder that cannot be synced: not on this file system, or not by who may not read it.
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM)
+# Why nothing can be written to a path, whatever room the disk has.
+NOT_HERE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
 HELD = (errno.EACCES, errno.EAGAIN)  # what lockf says, by POSIX, of a lock that another process has
 
 
@@ -71,6 +73,17 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Within, what forbids to write to a path is a UserError. A full disk stays the OSError that it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NOT_HERE:
+            raise
+        raise UserError(f"cannot write: {error.strerror}", path, "Choose another place.") from error
 
 
 @contextlib.contextmanager

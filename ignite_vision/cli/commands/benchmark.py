@@ -33,13 +33,13 @@ def benchmark(models: tuple[Path, ...], batch_sizes: str, precision: str | None,
     sizes = sizes_of(batch_sizes)
     row = "{model:<{width}}  {runtime:<6}  {precision:<9}  {batch:>5}  {ms:>9}  {most:>9}  {rate:>8}"
     width = max(len("model"), *(len(str(model)) for model in models))
-    if not as_json:
-        names = {"model": "model", "runtime": "by", "precision": "precision", "batch": "batch"}
-        click.echo(row.format(**names, ms="ms", most="95 % ms", rate="images/s", width=width))
-    for found in rows(models, sizes, precision, device):
+    for number, found in enumerate(rows(models, sizes, precision, device)):
         if as_json:
             click.echo(json.dumps(found))
             continue
+        if number == 0:
+            names = {"model": "model", "runtime": "by", "precision": "precision", "batch": "batch"}
+            click.echo(row.format(**names, ms="ms", most="95 % ms", rate="images/s", width=width))
         numbers = {"ms": f"{found['milliseconds']:.1f}", "most": f"{found['p95']:.1f}"}
         click.echo(row.format(**found, **numbers, rate=f"{found['images_per_second']:.1f}", width=width))
 

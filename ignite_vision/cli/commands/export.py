@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,7 +26,7 @@ print(classes[probabilities.argmax()], probabilities.max())"""
 THREE_LINES = """\
 import torch, torchvision.io as io
 model = torch.export.load({file!r}).module()
-print(model(io.decode_image("photo.jpg", "RGB").permute(1, 2, 0)[None]))"""
+print(model(io.decode_image("photo.jpg", "RGB", apply_exif_orientation=True).permute(1, 2, 0)[None]))"""
 LOADING = 'from ignite_vision import Classifier\nprint(next(Classifier.load({file!r}).predict(["photo.jpg"])))'
 USES = {"onnx": FIVE_LINES, "pt2": THREE_LINES, "safetensors": LOADING}
 FORMAT = "onnx is for onnxruntime; pt2 needs torch and no code of yours; safetensors copies the model file."
@@ -66,11 +67,13 @@ def export(quantize: str | None, **options: Any) -> None:
 
 def leave_nothing(temporary: Path) -> None:
     """From now on a signal that ends the command removes what it has begun to write."""
+    from ignite_vision.inference.export import scratch_of
     from ignite_vision.system.signals import leave_on_signals
 
     def clean() -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        shutil.rmtree(scratch_of(temporary), ignore_errors=True)
 
     leave_on_signals("Nothing was written.", clean)
 

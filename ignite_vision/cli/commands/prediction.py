@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ignite_vision.cli.console import say
 from ignite_vision.cli.options import PATH, device
-from ignite_vision.errors import UserError
+from ignite_vision.errors import NOT_SAVED, UserError
 
 if TYPE_CHECKING:
     from ignite_vision.inference.answers import Answer
@@ -25,6 +26,20 @@ FORMATS = ("table", "csv", "json", "jsonl")
 FORMAT = "[default: by the suffix of --out; else a table on a terminal, csv otherwise]"
 
 SLOW = "warning: this processor has no bf16 and is many times slower in it. --precision fp32 has other last digits"
+
+
+class Probability(click.FloatRange):
+    """A number from 0 to 1: click lets NaN through, which is neither below nor above."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number. BadParameter for anything else."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"'{value}' is not in the range 0<=x<=1.", param, ctx)
+        return number
 
 
 @click.command()
@@ -37,7 +52,7 @@ SLOW = "warning: this processor has no bf16 and is many times slower in it. --pr
 @click.option("--out", type=PATH, metavar="FILE", help="Write to this file, once all answers are there.")
 @click.option(
     "--abstain-below",
-    type=click.FloatRange(0, 1),
+    type=Probability(),
     metavar="P",
     help="Answer `unknown` below this probability; 0: never.  [default: the model's own]",
 )
@@ -73,6 +88,8 @@ def predict(
     leave_on_signals("")
     tune_processor()
     resume_garbage_collection()
+    if out is not None:
+        refuse_place(out, (model_file(model), *paths))
     classifier = Classifier.load(model, precision=precision, device=device)
     threshold = classifier.abstain_below if abstain_below is None else abstain_below
     say(describe(classifier, threshold))
@@ -152,22 +169,44 @@ def to_stdout(data: bytes) -> None:
     if lost is not None and lost.errno == errno.EPIPE:
         raise click.exceptions.Exit(0)
     if lost is not None:
-        raise lost
+        hint = "Free some space and repeat the command."
+        raise UserError(f"cannot write to stdout: {lost.strerror}", next_step=hint, code=NOT_SAVED)
+
+
+def refuse_place(out: Path, read: Iterable[Path | str]) -> None:
+    """UserError if there can be no file of answers, or if it would replace one that is read."""
+    if out.is_dir() or not out.parent.is_dir():
+        what = "--out is a folder" if out.is_dir() else "the folder of --out is not there"
+        raise UserError(what, out, "Pass a file to write to.")
+    for path in read:
+        with contextlib.suppress(OSError, ValueError):  # not there, a pattern, or no name at all
+            if out.samefile(path):
+                raise UserError("--out would replace what is read", out, "Choose another --out.")
+
+
+def model_file(model: Path) -> Path:
+    """The file of a model that is named by it, or by its run directory."""
+    return model / "model.safetensors" if model.is_dir() else model
 
 
 @contextlib.contextmanager
 def into(out: Path) -> Iterator[Callable[[bytes], object]]:
-    """Within, write to what becomes the file at the end, in one step; nothing of it stays otherwise."""
-    from ignite_vision.system.files import replacing
+    """Within, write to what becomes the file at the end, in one step; nothing of it stays otherwise.
+
+    A pipe or a device is written as the answers come. Through a link, the file that it leads to is replaced.
+    """
+    from ignite_vision.system.files import replacing, writable
     from ignite_vision.system.signals import leave_on_signals
 
-    if out.is_dir() or not out.parent.is_dir():
-        what = "--out is a folder" if out.is_dir() else "the folder of --out is not there"
-        raise UserError(what, out, "Pass a file to write to.")
-    with replacing(out) as temporary:
-        leave_on_signals(f"{out} is as it was.", lambda: remove(temporary))
-        with temporary.open("wb") as file:
-            yield file.write
+    with writable(out):
+        if out.exists() and not out.is_file():
+            with out.open("wb") as file:
+                yield file.write
+            return
+        with replacing(out.resolve()) as temporary:
+            leave_on_signals(f"{out} is as it was.", lambda: remove(temporary))
+            with temporary.open("wb") as file:
+                yield file.write
 
 
 def remove(path: Path) -> None:
