@@ -15,7 +15,16 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from ignite_vision.data import images
-from ignite_vision.data.images import MAX_BYTES, MAX_PIXELS, Header, decode, inspect, read_image, upright_size
+from ignite_vision.data.images import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    Header,
+    decode,
+    inspect,
+    pixels_of,
+    read_image,
+    upright_size,
+)
 from ignite_vision.errors import UserError
 
 RANDOM = np.random.default_rng(0)
@@ -408,3 +417,9 @@ class TestScaledDecoding:
         path.write_bytes(path.read_bytes()[:-2000])
         with pytest.raises(UserError, match=r"the file is cut off \(.*a.jpg\)"):
             read_image(path, lambda height, width: (100, 100))
+
+
+def test_a_header_that_claims_more_pixels_than_are_read_is_counted_not_refused():
+    file = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(file, "PNG")
+    assert pixels_of(file.getvalue(), "x") > MAX_PIXELS

@@ -10,6 +10,7 @@ import torch
 
 from ignite_vision import Classifier
 from ignite_vision.errors import DAMAGED, UserError
+from ignite_vision.inference.onnx_model import OnnxClassifier
 from ignite_vision.testing import digits
 
 onnx = pytest.importorskip("onnx")
@@ -114,6 +115,9 @@ HOSTILE = {
     "another domain": lambda good, header: made(domain="evil", node="Run", header=header).SerializeToString(),
     "another shape out": lambda good, header: made(node="Identity", header=header).SerializeToString(),
     "weights elsewhere": lambda good, header: elsewhere(good).SerializeToString(),
+    "sparse weights elsewhere": lambda good, header: sparse(good).SerializeToString(),
+    "a precision that is none": lambda good, header: of(good, {**header, "export": {"precision": "\n"}}),
+    "a class that cannot be written": lambda good, header: of(good, {**header, "classes": ["\ud800", *"abcdefghi"]}),
     "a graph within it": lambda good, header: within(good).SerializeToString(),
     "an opset that nobody has": lambda good, header: later(good).SerializeToString(),
 }
@@ -131,6 +135,20 @@ def elsewhere(good):
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="../../etc/passwd")
     return model
+
+
+def sparse(good):
+    model = onnx.ModelProto.FromString(good)
+    held = model.graph.node[0].attribute.add(name="sparse_value", type=onnx.AttributeProto.SPARSE_TENSOR)
+    held.sparse_tensor.values.data_location = onnx.TensorProto.EXTERNAL
+    return model
+
+
+def of(good, header):
+    """The same file with another header."""
+    model = onnx.ModelProto.FromString(good)
+    helper.set_model_props(model, {"ignite_vision": json.dumps(header)})
+    return model.SerializeToString()
 
 
 def within(good):
@@ -164,3 +182,15 @@ def test_a_pipe_a_folder_and_nothing_are_refused(tmp_path):
     for name in ("pipe.onnx", "folder.onnx", "nothing.onnx"):
         with pytest.raises(UserError, match="cannot read the model|no model.safetensors in this folder|no such"):
             Classifier.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("answer", [np.zeros((1, 9)), np.full((1, 10), 255.0), np.full((1, 10), np.nan), None])
+def test_what_a_file_says_of_an_image_is_probabilities_or_an_error(answer, header):
+    def ask(_images):
+        if answer is None:
+            raise RuntimeError("a node failed")
+        return answer.astype(np.float32)
+
+    with pytest.raises(UserError) as failure:
+        OnnxClassifier(header, ask, "m.onnx").probabilities(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    assert failure.value.code == DAMAGED

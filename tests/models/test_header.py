@@ -48,7 +48,7 @@ def test_fields_of_later_versions_are_left_alone():
     [
         ("task", [None, "multi-label", 3]),
         ("architecture", [None, 3, ["torchvision:resnet18"]]),
-        ("classes", [None, [], "ab", ["a", "a"], ["a", 1], {"a": 1}, ["a", ["b"]]]),
+        ("classes", [["\ud800"], None, [], "ab", ["a", "a"], ["a", 1], {"a": 1}, ["a", ["b"]]]),
         ("num_classes", [None, 3, "2", [2]]),
         ("precision", [None, "auto", "fp8", ["fp32"], {}]),
         ("temperature", [None, "1", True, 0, -1.0, 1e-4, 1001, 10**400, float("nan"), float("inf")]),
@@ -110,6 +110,8 @@ def test_a_field_that_is_missing_or_out_of_bounds_is_named(field, values):
         {"shape": [224, 0]},
         {"shape": [100, 200]},
         {"shape": "224"},
+        {"shape": [1, 4096], "crop": 1, "resize": 4096},
+        {"bars": 256},
         {"reader": 3},
         {"reader": None},
     ],
@@ -117,3 +119,17 @@ def test_a_field_that_is_missing_or_out_of_bounds_is_named(field, values):
 def test_preprocessing_that_nothing_could_be_seen_through_is_refused(change):
     with pytest.raises(UserError, match="its preprocessing"):
         check_header({**HEADER, "preprocessing": {**PREPROCESSING, **change}}, "m")
+
+
+def test_a_batch_that_would_take_all_memory_is_refused_and_a_large_one_is_not():
+    for batch, size, fine in ((1024, 512, True), (65_536, 224, False), (64, 4096, False)):
+        header = {**HEADER, "batch_size": batch, "preprocessing": {**PREPROCESSING, "crop": size, "resize": size}}
+        if fine:
+            assert check_header(header, "m").batch_size == batch
+        else:
+            with pytest.raises(UserError, match="its preprocessing"):
+                check_header(header, "m")
+
+
+def test_a_class_may_be_called_by_bytes_that_are_no_utf_8():
+    assert check_header({**HEADER, "classes": ["a", "\udcff"], "num_classes": 2}, "m").classes == ("a", "\udcff")

@@ -33,8 +33,9 @@ def test_a_port_in_use_is_an_error_with_a_way_out():
 
 
 def test_a_host_that_is_not_of_this_machine_is_an_error():
-    with pytest.raises(UserError, match="Choose another --host"):
-        listen("192.0.2.1", 0)
+    for host in ("192.0.2.1", "a..b", "x" * 70, "no.such.host.invalid"):
+        with pytest.raises(UserError, match="Choose another --host"):
+            listen(host, 8123)
 
 
 def test_an_answers_body_does_not_wait_for_its_head_to_be_acknowledged():

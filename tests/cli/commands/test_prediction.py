@@ -178,8 +178,23 @@ class TestBadInput:
         assert_one_error_line(ignite_vision(*words, "--precision", "fp16"), "fp16 needs a CUDA device")
         assert_one_error_line(ignite_vision(*words, "--device", "gpu"), "no device 'gpu'")
         assert_one_error_line(ignite_vision(*words, "--abstain-below", "95"), "'--abstain-below'")
+        assert_one_error_line(ignite_vision(*words, "--abstain-below", "nan"), "'nan' is not in the range")
+        assert_one_error_line(ignite_vision(*words, "--out", "/proc/x.csv"), "cannot write: ", "/proc/x.csv")
+        assert_one_error_line(ignite_vision(*words, "--heatmap", "/proc/x"), "cannot write: ", "/proc/x")
+        photo = next((place / "photos" / "apple").iterdir())
+        assert_one_error_line(ignite_vision(*words, "--heatmap", photo), "cannot write: File exists")
         assert_one_error_line(ignite_vision(*words, "--out", tmp_path), "--out is a folder")
         assert_one_error_line(ignite_vision(*words, "--out", tmp_path / "no" / "x"), "the folder of --out is not there")
+
+    def test_what_is_read_is_never_replaced(self, ignite_vision, place, tmp_path):
+        model, photo = tmp_path / "m.safetensors", tmp_path / "1.jpg"
+        shutil.copy(place / "run" / "model.safetensors", model)
+        shutil.copy(next((place / "photos" / "apple").iterdir()), photo)
+        before = model.read_bytes(), photo.read_bytes()
+        for out in (model, photo):
+            result = ignite_vision("predict", model, photo, "--out", out)
+            assert_one_error_line(result, "--out would replace what is read", str(out))
+        assert (model.read_bytes(), photo.read_bytes()) == before
 
 
 def test_heat_maps_are_drawn_beside_the_answers(ignite_vision, place, tmp_path):
@@ -269,7 +284,8 @@ def test_a_full_disk_is_one_line(place):
             timeout=120,
         )
     assert done.returncode == 4
-    assert b"error: cannot write: No space left on device" in done.stderr.splitlines()[-1]
+    last = done.stderr.splitlines()[-1]
+    assert last == b"error: cannot write to stdout: No space left on device. Free some space and repeat the command."
 
 
 def test_the_command_and_python_say_the_same(ignite_vision, place):
@@ -279,3 +295,16 @@ def test_the_command_and_python_say_the_same(ignite_vision, place):
     assert [row["probability"] for row in records(out)] == [
         f"{answer.probabilities.max():.6f}" for answer in classifier.predict(paths)
     ]
+
+
+def test_a_pipe_is_written_and_the_file_behind_a_link_is_replaced(ignite_vision, place, tmp_path):
+    words = ("predict", place / "run", place / "photos" / "apple", "--out")
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE) as reader:
+        assert ignite_vision(*words, tmp_path / "pipe")[0] == 0
+        assert len(records(reader.communicate(timeout=60)[0].decode())) == 12
+    (tmp_path / "link.csv").symlink_to(tmp_path / "target.csv")
+    (tmp_path / "target.csv").touch()
+    assert ignite_vision(*words, tmp_path / "link.csv")[0] == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len((tmp_path / "target.csv").read_text().splitlines()) == 13

@@ -72,6 +72,7 @@ def test_a_missing_a_damaged_and_a_foreign_file_are_one_line(tmp_path, children)
 
 def test_an_empty_token_and_an_unknown_precision_are_refused(model):
     refused(model, "--token", "", parts=["the token is empty"])
+    refused(model, "--token", "secret\n", parts=["the token has characters that cannot be sent"])
     refused(model, "--precision", "fp8", parts=["no precision 'fp8'"])
 
 
