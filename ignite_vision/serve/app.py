@@ -54,6 +54,8 @@ def make_app(classifier: Classifier, hosts: Sequence[str], token: str | None = N
                 return as_json(await answering.answer(data, top, heat))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
+        except asyncio.CancelledError:  # the server ends, and has waited long enough
+            return problem(503, "the server is stopping.", {"retry-after": "1"})
 
     async def model(_request: Request) -> Response:
         return as_json(about)

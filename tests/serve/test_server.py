@@ -178,4 +178,5 @@ def test_what_does_not_end_is_cancelled(start):
         assert served.ask("GET", "/healthz").status == 200
         served.child.signal(signal.SIGTERM)
         assert served.child.wait() == 0
-        everything(begun)
+        assert b"503 Service Unavailable" in (answer := everything(begun))
+        assert b'{"error":"the server is stopping."}' in answer.replace(b": ", b":")
