@@ -65,7 +65,7 @@ def as_folds(fraction: float, groups: int) -> tuple[int, int]:
     nearest = Fraction(fraction).limit_denominator(max(2, min(MOST_FOLDS, groups)))
     if 0 < nearest < 1:
         return nearest.numerator, nearest.denominator
-    count = max(2, round(1 / min(fraction, 1 - fraction)))  # more than there are groups, which fold_of says
+    count = max(2, round(1 / min(fraction, 1 - fraction)))  # of more folds; fold_of refuses more than there are groups
     return (1, count) if fraction <= 0.5 else (count - 1, count)
 
 

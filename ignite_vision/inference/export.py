@@ -7,7 +7,6 @@ import copy
 import dataclasses
 import io
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from ignite_vision.inference.proof import Proof, prove
 from ignite_vision.inference.quantise import divide_logits, images_for, quantise
 from ignite_vision.inference.source import Source, open_source
 from ignite_vision.models.model_file import KEY, load_weights
-from ignite_vision.system.files import replacing, writable
+from ignite_vision.system.files import expect_writable, replacing
 
 FORMATS = ("onnx", "pt2", "safetensors")
 PRECISIONS = ("fp32", "fp16")
@@ -77,7 +76,7 @@ def export(request: Request, begin: Callable[[Path], None] = lambda _: None) -> 
     out = destination(request, source)
     if request.int8:
         images_for(source)  # now, not after a minute
-    with writable(out), replacing(out, ".export") as temporary:
+    with replacing(out, ".export") as temporary:
         begin(temporary)
         proof, notes = WRITERS[request.format](request, source, temporary)
     if proof is not None and source.splits is None:
@@ -109,8 +108,7 @@ def destination(request: Request, source: Source) -> Path:
         raise UserError("this is the model itself", out, "Choose another --out.")
     if out.exists() and not request.force:
         raise UserError("the file is there already", out, "Use --force to replace it, or choose another --out.")
-    if not (out.parent.is_dir() and os.access(out.parent, os.W_OK | os.X_OK)):
-        raise UserError("the file cannot be written", out, "Choose another --out.")
+    expect_writable(out)
     return out
 
 

@@ -15,7 +15,7 @@ from ignite_vision.errors import UserError
 from ignite_vision.inference.answers import Answer, on_canvas
 from ignite_vision.inference.classifier import Classifier
 from ignite_vision.inference.heat import heat_layer, heat_maps
-from ignite_vision.system.files import replacing, writable
+from ignite_vision.system.files import expect_writable, replacing
 
 HOT = (255, 40, 0)  # RGB of the hottest place
 STRENGTH = 0.65  # of the colour there
@@ -33,8 +33,11 @@ def with_pictures(answers: Iterable[Answer], classifier: Classifier, folder: Pat
     if layer is None:
         what = f"no heat map can be drawn of this model: {classifier.header['architecture']}"
         raise UserError(what, next_step="Leave out --heatmap; use the run itself if this is ONNX.")
-    with writable(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write: {error.strerror}", folder, "Choose another place.") from error
+    expect_writable(folder / "heat.png")
     return (drawn(answer, classifier, layer, folder, number) for number, answer in enumerate(answers, 1))
 
 
@@ -47,7 +50,7 @@ def drawn(answer: Answer, classifier: Classifier, layer: str, folder: Path, numb
     except UserError:  # it was there when it was answered
         return answer
     (heat,) = heat_maps(classifier, canvas[None], [int(answer.probabilities.argmax())], layer)
-    with writable(folder), replacing(folder / file_name(answer.path, number)) as temporary:
+    with replacing(folder / file_name(answer.path, number)) as temporary:
         picture(canvas, heat).save(temporary, format="PNG")
     return answer
 

@@ -79,7 +79,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    """Whether this is text, or came from a folder's name: its bytes that are no UTF-8 are kept as U+DC80 to U+DCFF."""
+    """Whether this is text, or came from a file's name, whose bytes that are no UTF-8 are kept as U+DC80 to U+DCFF."""
     return isinstance(value, str) and _is_text("".join(c for c in value if not "\udc80" <= c <= "\udcff"))
 
 
@@ -114,8 +114,8 @@ def is_origin(value: Any) -> bool:
     """Whether this says where pretrained weights come from: {"source": text, "license": text or None}."""
     if not isinstance(value, dict) or not {"source", "license"} <= value.keys():
         return False
-    texts = [value["source"], "" if value["license"] is None else value["license"]]
-    return all(_is_text(text) and len(text) <= MAX_TEXT for text in texts)
+    source, licence = value["source"], "" if value["license"] is None else value["license"]
+    return _is_name(source) and _is_text(licence) and max(len(source), len(licence)) <= MAX_TEXT
 
 
 def is_calibration(value: Any) -> bool:

@@ -23,8 +23,6 @@ except ImportError:  # Windows
 
 # A folder that cannot be synced: not on this file system, or not by who may not read it.
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM)
-# Why nothing can be written to a path, whatever room the disk has.
-NOT_HERE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
 HELD = (errno.EACCES, errno.EAGAIN)  # what lockf says, by POSIX, of a lock that another process has
 
 
@@ -75,13 +73,17 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-@contextlib.contextmanager
-def writable(path: Path) -> Iterator[None]:
-    """Within, what forbids to write to a path is a UserError. A full disk stays the OSError that it is."""
+def expect_writable(path: Path) -> None:
+    """UserError if no file can be written at a path, before the work for it is done: one beside it is tried.
+
+    OSError when the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        yield
+        temporary.touch()
+        temporary.unlink()
     except OSError as error:
-        if error.errno not in NOT_HERE:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(f"cannot write: {error.strerror}", path, "Choose another place.") from error
 

@@ -123,8 +123,8 @@ def look_ahead(prepared: Prepared, plan: Plan, rows: Rows) -> None:
 
 def measure(prepared: Prepared, plan: Plan, rows: Rows) -> Pace:
     """Time some iterations of training and of evaluation, with a model of its own: nothing of it stays."""
-    # a loss with buffers and an augmentation that counts are as new in the first epoch
-    recipe, device = copy.deepcopy(prepared.recipe), prepared.device
+    loss, augment = copy.deepcopy((prepared.recipe.loss, prepared.recipe.augment))  # these may keep a count
+    recipe, device = dataclasses.replace(prepared.recipe, loss=loss, augment=augment), prepared.device
     model = network_of(recipe, len(prepared.splits.classes), device, prepared.preprocessing.crop)
     frozen = freeze(model, recipe.trainable)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -44,11 +44,11 @@ class Damaged(Exception):
 class CheckpointWriter(BaseSaveHandler):
     """Writes verified directories, in process 0. What Ignite wants removed goes only when its successor is durable.
 
-    make_ready: called before each.
+    n: how many stay. make_ready: called before each.
     """
 
-    def __init__(self, folder: Path, make_ready: Callable[[], None]):
-        self.folder, self.make_ready = folder, make_ready
+    def __init__(self, folder: Path, n: int, make_ready: Callable[[], None]):
+        self.folder, self.n, self.make_ready = folder, n, make_ready
         self.manifest: dict[str, Any] = {}
         self.doomed: list[str] = []
 
@@ -87,9 +87,16 @@ class CheckpointWriter(BaseSaveHandler):
 
     def give_up(self, keeper: Checkpoint) -> None:
         """Forget a save that failed: nothing half of it stays, and nothing is deleted for it."""
-        self.doomed.clear()
         clean(self.folder)
-        keeper.load_state_dict({"_saved": on_disk(self.folder)})
+        self.take_over(keeper)
+
+    def take_over(self, keeper: Checkpoint) -> None:
+        """Tell Ignite of the newest checkpoints that are there; older ones, of a command that kept more, go next."""
+        existing = steps(self.folder)
+        spare = max(len(existing) - self.n, 0)
+        self.doomed = [path.name for path in existing[:spare]]
+        kept = existing[spare:]
+        keeper.load_state_dict({"_saved": [(rank, path.name) for rank, path in enumerate(kept, -len(kept))]})
 
     def _delete_doomed(self) -> None:
         for name in self.doomed:
@@ -162,12 +169,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"manifest.json: {type(error).__name__}: {error}") from error
     return manifest
-
-
-def on_disk(folder: Path) -> list[tuple[int, str]]:
-    """What Ignite's Checkpoint should know of a folder: (rank below any new one, name), oldest first."""
-    existing = steps(folder)
-    return [(rank, path.name) for rank, path in enumerate(existing, -len(existing))]
 
 
 def steps(folder: Path) -> list[Path]:

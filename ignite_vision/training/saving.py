@@ -20,7 +20,7 @@ from ignite_vision.models.weights import refuse_inflated
 from ignite_vision.prepare import Prepared
 from ignite_vision.system import distributed
 from ignite_vision.system.environment import record
-from ignite_vision.training.checkpoint import CheckpointWriter, on_disk
+from ignite_vision.training.checkpoint import CheckpointWriter
 from ignite_vision.training.engines import not_finite
 from ignite_vision.training.history import History
 from ignite_vision.training.scores import Best
@@ -58,7 +58,8 @@ class Saver:
         self.objects: dict[str, Any] = {"model": prepared.model, "optimizer": optimizer, "trainer": trainer}
         if scaler := getattr(trainer.state, "scaler", None):  # of fp16's gradients
             self.objects["scaler"] = scaler
-        self.writer = CheckpointWriter(prepared.directory.checkpoints, self._make_ready)
+        n = prepared.options.keep_checkpoints
+        self.writer = CheckpointWriter(prepared.directory.checkpoints, n, self._make_ready)
         self.keeper = Checkpoint(
             self.objects,  # this very dict: what is kept later is saved too
             self.writer,
@@ -66,12 +67,9 @@ class Saver:
             global_step_transform=lambda *_: self.step_name,
             score_function=lambda _: self._position,  # the newest are kept
             greater_or_equal=True,  # the same step once more, with what a handler has changed since
-            n_saved=prepared.options.keep_checkpoints,
+            n_saved=n,
         )
-        there = on_disk(self.writer.folder)
-        spare = max(len(there) - prepared.options.keep_checkpoints, 0)  # of a command that kept more of them
-        self.keeper.load_state_dict({"_saved": there[spare:]})
-        self.writer.doomed += [name for _, name in there[:spare]]
+        self.writer.take_over(self.keeper)
         self.due = time.monotonic() + FIRST_SAVE
         self.saved = ""
         self.only_after_epochs = False  # whether something has a state within an epoch that cannot be saved

@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -11,6 +9,7 @@ from PIL import Image
 from ignite_vision.data.folders import images_below
 from ignite_vision.datasets import image_folder, is_class_folders
 from ignite_vision.errors import UserError
+from tests.helpers.pictures import deep_folder
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="needs POSIX file types")
 
@@ -427,18 +426,9 @@ def test_a_folder_that_goes_away_is_an_error_and_the_walk_goes_on(tmp_path):
     assert last == tmp_path / "c" / "3.jpg"
 
 
-def test_images_may_lie_deeper_than_python_calls(tmp_path, monkeypatch):
-    root = tmp_path / "photos"
+def test_images_may_lie_deeper_than_python_calls(tmp_path):
     for name in "ab":
-        (root / name).mkdir(parents=True)
-        (root / name / "1.jpg").touch()
-    monkeypatch.chdir(root / "b")
-    for _ in range(1200):
-        Path("d").mkdir()
-        os.chdir("d")
-    Path("2.jpg").touch()
-    os.chdir(root)
-    try:
-        assert len(image_folder(root).train) == 3
-    finally:
-        subprocess.run(["rm", "-rf", str(root / "b")], check=True)  # pytest cannot
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").touch()
+    with deep_folder(tmp_path / "b" / "d"):
+        assert len(image_folder(tmp_path).train) == 3

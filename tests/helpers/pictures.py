@@ -1,5 +1,8 @@
 """Pictures that look like photographs to a program: structure at several scales, each seed another."""
 
+import contextlib
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -34,3 +37,20 @@ def write_pictures(folder: Path, classes: int = 3, each: int = 10, first: int = 
             size = 90 + seed * 7 % 40, 90 + seed * 11 % 40
             save(folder, f"{'abcdefgh'[c]}/{i:02}.jpg", picture(seed, size), quality=80 + seed * 3 % 15)
     return folder
+
+
+@contextlib.contextmanager
+def deep_folder(folder):
+    """Within, an empty image lies 1,200 folders deep in this one, and the working directory is what it was."""
+    before = Path.cwd()
+    folder.mkdir()
+    os.chdir(folder)
+    for _ in range(1200):
+        Path("d").mkdir()
+        os.chdir("d")
+    Path("x.jpg").touch()
+    os.chdir(before)
+    try:
+        yield
+    finally:
+        subprocess.run(["rm", "-rf", folder], check=True)  # pytest cannot

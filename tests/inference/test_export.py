@@ -54,7 +54,7 @@ class TestWhereItGoes:
     def test_a_folder_another_ending_and_no_place_at_all(self, model, tmp_path):
         refused("--out is a folder", model=model, out=tmp_path)
         refused("does not end in .onnx", model=model, out=tmp_path / "model.bin")
-        refused("the file cannot be written", model=model, out=tmp_path / "nothing" / "model.onnx")
+        refused("cannot write: No such file or directory", model=model, out=tmp_path / "nothing" / "model.onnx")
 
     def test_a_file_that_is_there_is_not_replaced_unless_forced(self, model):
         there = model.with_name("model.onnx")

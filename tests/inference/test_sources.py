@@ -1,7 +1,6 @@
 """What paths mean: files, folders, patterns and lists, in order, however odd their names."""
 
 import os
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from ignite_vision.errors import UserError
 from ignite_vision.inference.sources import MOST, bursts
+from tests.helpers.pictures import deep_folder
 
 
 @pytest.fixture
@@ -71,15 +71,8 @@ def test_a_folder_that_cannot_be_read_is_an_error_in_its_place(photos):
 
 def test_folders_may_lie_deeper_than_python_calls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for _ in range(1200):
-        Path("d").mkdir()
-        os.chdir("d")
-    Path("x.jpg").touch()
-    os.chdir(tmp_path)
-    try:
+    with deep_folder(tmp_path / "d"):
         (image,) = found("d")
-    finally:
-        subprocess.run(["rm", "-rf", "d"], check=True)  # pytest cannot
     assert image.endswith("d/x.jpg")
 
 

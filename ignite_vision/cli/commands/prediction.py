@@ -81,6 +81,7 @@ def predict(
     from ignite_vision.inference.classifier import Classifier
     from ignite_vision.inference.sources import bursts
     from ignite_vision.inference.tables import FORMATS, row_of
+    from ignite_vision.run_directory import RunDirectory
     from ignite_vision.system.device import has_bf16
     from ignite_vision.system.process import resume_garbage_collection, tune_processor
     from ignite_vision.system.signals import leave_on_signals
@@ -89,7 +90,7 @@ def predict(
     tune_processor()
     resume_garbage_collection()
     if out is not None:
-        refuse_place(out, (model_file(model), *paths))
+        refuse_place(out, (model, RunDirectory(model).model, *paths))
     classifier = Classifier.load(model, precision=precision, device=device)
     threshold = classifier.abstain_below if abstain_below is None else abstain_below
     say(describe(classifier, threshold))
@@ -174,19 +175,21 @@ def to_stdout(data: bytes) -> None:
 
 
 def refuse_place(out: Path, read: Iterable[Path | str]) -> None:
-    """UserError if there can be no file of answers, or if it would replace one that is read."""
+    """UserError if there can be no file of answers, or if it would replace an image or what is read."""
+    from ignite_vision.data.images import IMAGE_EXTENSIONS
+    from ignite_vision.system.files import expect_writable
+
     if out.is_dir() or not out.parent.is_dir():
         what = "--out is a folder" if out.is_dir() else "the folder of --out is not there"
         raise UserError(what, out, "Pass a file to write to.")
+    if out.suffix.lower() in IMAGE_EXTENSIONS:
+        raise UserError("--out is called like an image, and answers are text", out, "Choose another --out.")
+    if not out.exists() or out.is_file():
+        expect_writable(out.resolve())
     for path in read:
         with contextlib.suppress(OSError, ValueError):  # not there, a pattern, or no name at all
             if out.samefile(path):
                 raise UserError("--out would replace what is read", out, "Choose another --out.")
-
-
-def model_file(model: Path) -> Path:
-    """The file of a model that is named by it, or by its run directory."""
-    return model / "model.safetensors" if model.is_dir() else model
 
 
 @contextlib.contextmanager
@@ -195,18 +198,17 @@ def into(out: Path) -> Iterator[Callable[[bytes], object]]:
 
     A pipe or a device is written as the answers come. Through a link, the file that it leads to is replaced.
     """
-    from ignite_vision.system.files import replacing, writable
+    from ignite_vision.system.files import replacing
     from ignite_vision.system.signals import leave_on_signals
 
-    with writable(out):
-        if out.exists() and not out.is_file():
-            with out.open("wb") as file:
-                yield file.write
-            return
-        with replacing(out.resolve()) as temporary:
-            leave_on_signals(f"{out} is as it was.", lambda: remove(temporary))
-            with temporary.open("wb") as file:
-                yield file.write
+    if out.exists() and not out.is_file():
+        with contextlib.suppress(BrokenPipeError), out.open("wb") as file:  # its reader wants no more
+            yield file.write
+        return
+    with replacing(out.resolve()) as temporary:
+        leave_on_signals(f"{out} is as it was.", lambda: remove(temporary))
+        with temporary.open("wb") as file:
+            yield file.write
 
 
 def remove(path: Path) -> None:

@@ -70,10 +70,8 @@ def serve(
         hint = "Name the hosts that clients use, as --allow-host NAME, or leave --host out."
         raise UserError(f"--host {host} lets other machines in", next_step=hint)
     if token is not None and (not token or not token.isprintable() or token != token.strip()):
-        what = (
-            "the token is empty" if not token else "the token has characters that cannot be sent, or spaces around it"
-        )
-        raise UserError(what, next_step="Choose another one, or leave --token out.")
+        why = "has characters that cannot be sent, or spaces around it" if token else "is empty"
+        raise UserError(f"the token {why}", next_step="Choose another one, or leave --token out.")
     names = tuple(map(host_name, allowed))
     listener = listen(host, port)
     classifier = Classifier.load(model, precision=precision, device=device)

@@ -191,9 +191,11 @@ class TestBadInput:
         shutil.copy(place / "run" / "model.safetensors", model)
         shutil.copy(next((place / "photos" / "apple").iterdir()), photo)
         before = model.read_bytes(), photo.read_bytes()
-        for out in (model, photo):
-            result = ignite_vision("predict", model, photo, "--out", out)
-            assert_one_error_line(result, "--out would replace what is read", str(out))
+        result = ignite_vision("predict", model, photo, "--out", model)
+        assert_one_error_line(result, "--out would replace what is read", str(model))
+        for paths in ((photo,), (tmp_path,)):
+            result = ignite_vision("predict", model, *paths, "--out", photo)
+            assert_one_error_line(result, "--out is called like an image", str(photo))
         assert (model.read_bytes(), photo.read_bytes()) == before
 
 
