@@ -33,9 +33,10 @@ if ! podman image exists "$image"; then
 fi
 
 work=$(mktemp -d)
+# a name for each container: podman may still be removing the last one when `podman stop` has returned
 name=ignite-vision-test-$$
 cleanup() {
-  podman rm --force --volumes "$name" >/dev/null 2>&1 || true
+  podman rm --force --ignore --volumes "$name"-{resumed,at-once,board,server} >/dev/null 2>&1 || true
   podman volume rm --force "$name" "$name-whole" >/dev/null 2>&1 || true
   rm -rf "$work"
 }
@@ -163,9 +164,9 @@ folder_of() { echo "$(podman volume inspect --format '{{.Mountpoint}}' "$1")/dig
 stop_and_go_on() {
   local command=("$image" run digits --epochs 120 --out /runs/digits)
   box --volume "$name-whole:/runs" "${command[@]}" >/dev/null 2>&1
-  box --name "$name" --volume "$name:/runs" "${command[@]}" >"$work/log" 2>&1 &
+  box --name "$name-resumed" --volume "$name:/runs" "${command[@]}" >"$work/log" 2>&1 &
   wait_for '^epoch  *5/' "$work/log"
-  podman stop --time 60 "$name" >/dev/null
+  podman stop --time 60 "$name-resumed" >/dev/null
   expect_code 75 wait $!
   grep '^stopped by SIGTERM after iteration .*, saved' "$work/log"
   box --volume "$name:/runs" "${command[@]}" | grep '^test accuracy'
@@ -175,16 +176,16 @@ stop_and_go_on() {
 }
 
 stop_at_once() { # while torch is imported: process 1 ignores a signal that it has no handler for
-  box --name "$name" "$image" run digits --epochs 100000 >"$work/log" 2>&1 &
+  box --name "$name-at-once" "$image" run digits --epochs 100000 >"$work/log" 2>&1 &
   sleep 1.5
   local began=$SECONDS
-  podman stop --time 60 "$name" >/dev/null
+  podman stop --time 60 "$name-at-once" >/dev/null
   expect_code 75 wait $!
   ((SECONDS - began < 20))
 }
 
 tensorboard() {
-  podman run --rm --detach --name "$name" --volume "$work/mine:/runs:ro" --entrypoint tensorboard "$image" \
+  podman run --rm --detach --name "$name-board" --volume "$work/mine:/runs:ro" --entrypoint tensorboard "$image" \
     --logdir /runs --host 127.0.0.1 --port 16006 >/dev/null
   local ask="import sys, time, urllib.request
 for _ in range(60):
@@ -197,13 +198,13 @@ for _ in range(60):
         sys.exit(print(answer))
 sys.exit('no scalars')"
   local code=0
-  podman exec "$name" python -c "$ask" || code=$?
-  podman stop --time 5 "$name" >/dev/null
+  podman exec "$name-board" python -c "$ask" || code=$?
+  podman stop --time 5 "$name-board" >/dev/null
   return $code
 }
 
 serve() { # read-only, of the run that was trained above; what a browser and a program ask for
-  podman run --rm --detach --name "$name" --read-only --cap-drop ALL --security-opt no-new-privileges \
+  podman run --rm --detach --name "$name-server" --read-only --cap-drop ALL --security-opt no-new-privileges \
     --env OMP_NUM_THREADS=1 --volume "$work/mine:/runs:ro" --volume "$work/photos:/data/photos:ro" "$image" \
     serve /runs/photos --host 0.0.0.0 --allow-host localhost >/dev/null
   local ask="import json, sys, time, urllib.request
@@ -225,8 +226,8 @@ for name in ('apple', 'banana', 'cherry'):
     print(answer)
     assert sorted(row['class'] for row in answer['top']) == ['apple', 'banana', 'cherry'], answer"
   local code=0
-  podman exec "$name" python -c "$ask" || { code=$?; podman logs "$name"; }
-  podman stop --time 20 "$name" >/dev/null
+  podman exec "$name-server" python -c "$ask" || { code=$?; podman logs "$name-server"; }
+  podman stop --time 20 "$name-server" >/dev/null
   return $code
 }
 
