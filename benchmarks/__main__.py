@@ -36,7 +36,7 @@ from ignite_vision.data.containers import ImageFiles
 from ignite_vision.loading.sources import Decoded
 from ignite_vision.system import environment
 from ignite_vision.system.device import pick_precision
-from ignite_vision.system.process import SPINS, tune_processor
+from ignite_vision.system.process import SPINS, processors, tune_processor
 
 EPOCHS = 3  # of the tutorial's passes that are run to their end
 TIMED_IMAGES = 96  # of the tutorial's pass over photographs, which is then multiplied
@@ -234,7 +234,7 @@ def forward_seconds(*arguments: str, environ: dict[str, str] | None = None) -> f
 def waiting(_data: Path, scratch: Path, device: torch.device) -> list[Row]:
     """Threads that wait for each other asleep, as the command has them, and awake, as OpenMP does.
 
-    Alone, and while other programs compute on every second processor.
+    Alone, while other programs compute on every second processor, and while two do on each.
     """
     rows: list[Row] = []
     if device.type != "cpu":
@@ -242,13 +242,19 @@ def waiting(_data: Path, scratch: Path, device: torch.device) -> list[Row]:
     quick, awake = ({**PLAIN, "GOMP_SPINCOUNT": count} for count in (SPINS, LIBGOMP_SPINS))
     digits = partial(epoch_seconds, scratch / "waiting")
     passes = partial(forward_seconds, "mobilenet_v2", "keep")
-    for company in (0, (os.cpu_count() or 2) // 2):
+    told = f"{processors()} threads each"
+    epochs, forward = ("`digits`, an epoch", digits), ("evaluation, mobilenet_v2", passes)
+    for company, works in (
+        (0, (epochs, forward)),
+        (max(1, processors() // 2), (epochs, forward)),
+        (2 * processors(), (epochs,)),
+    ):
         beside = f"beside {company} busy program{'s' * (company > 1)}" if company else "alone"
         spinners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(company)]
         try:
-            for work, took in (("`digits`, an epoch", digits), ("evaluation, mobilenet_v2", passes)):
+            for work, took in works:
                 found = ratios_of(partial(took, environ=quick), partial(took, environ=awake), rounds=3)
-                rows.append(Row(f"{work}, {beside}", "OpenMP's threads as they come", *found, ""))
+                rows.append(Row(f"{work}, {beside}", "OpenMP's threads as they come", *found, "", told))
         finally:
             for spinner in spinners:
                 spinner.kill()

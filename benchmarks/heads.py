@@ -25,6 +25,7 @@ from ignite_vision.jobs import train_and_evaluate
 from ignite_vision.loading.plan import Rows, choose
 from ignite_vision.prepare import Options, Prepared, prepare
 from ignite_vision.recipe_files import load
+from ignite_vision.training.logistic import fit_path
 
 FOLDERS: dict[str, tuple[str, dict[str, Any]]] = {  # where they lie, and what the recipe has of its own
     "caltech101_25": ("caltech101_25", {}),
@@ -35,6 +36,8 @@ LITE0, LITE2 = "timm:tf_efficientnet_lite0", "timm:tf_efficientnet_lite2"
 MODELS = ("mobilenet_v2", f"mobilenet_v2+{LITE0}+{LITE2}", LITE2, LITE0, "squeezenet1_0")
 SEEDS = 3  # splits
 STRENGTHS = 10.0 ** np.arange(-4, 1.5, 0.5)  # scikit-learn's C
+MANY = (50_000, 1280, 100)  # images, features, classes
+PATH = 13  # strengths of `head=auto`, at most
 Table = tuple[np.ndarray, np.ndarray]
 
 
@@ -112,6 +115,20 @@ def row(folder: str, model: str, found: list[Found]) -> str:
     )
 
 
+def many_images() -> str:
+    """Say how long the head of a large folder takes, of features that are drawn around a centre for each class."""
+    images, size, classes = MANY
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randint(classes, (images,), generator=generator)
+    centres = torch.randn(classes, size, generator=generator) / 4
+    features = (centres[targets] + torch.randn(images, size, generator=generator)).relu()
+    begin = time.perf_counter()
+    for _ in fit_path(features, targets, classes, PATH):
+        pass
+    seconds = time.perf_counter() - begin
+    return f"A head of {classes} classes on {images:,} x {size:,} drawn features, {PATH} strengths: {seconds:.0f} s."
+
+
 def page(data: Path, scratch: Path) -> None:
     """Print each row of accuracies as it is found, and write the table to benchmarks/results/heads.md."""
     lines = [
@@ -133,3 +150,6 @@ def page(data: Path, scratch: Path) -> None:
             lines.append(row(folder, model, found))
             print(lines[-1], flush=True)
             place.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines += ["", many_images()]
+    print(lines[-1], flush=True)
+    place.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -160,7 +160,7 @@ def _imported(path: Path, load_module: Callable[[], ModuleType]) -> ModuleType:
         return load_module()
     except UserError as error:
         raise UserError(error.what, error.path or path, error.next_step, error.code) from error
-    except Exception as error:
+    except Exception as error:  # a recipe is anybody's code
         raise UserError(
             _import_failure(path, error), path, "Fix the recipe; `ignite-vision --debug` shows the traceback."
         ) from error

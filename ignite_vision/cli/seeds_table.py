@@ -25,5 +25,7 @@ def lines(found: Spread) -> Iterator[str]:
     first = found.runs[0].metrics
     n, seeds = first["n"], len(found.runs)
     yield f"{first['split']}, {n:,} images; spread: standard deviation over {seeds} seeds"
+    if all(len(set(found.values(name))) == 1 for name in COLUMNS):
+        yield "the seed changed nothing: this training draws nothing at random (--set split_seed=N draws other splits)"
     yield f"results: {found.folder.results}"
     yield f"next: ignite-vision compare {found.folder} OTHER, or ignite-vision report {found.runs[0].directory}"

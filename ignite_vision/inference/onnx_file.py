@@ -42,7 +42,7 @@ def write_onnx(module: Portable, path: Path, header: Mapping[str, Any]) -> list[
             )
         assert program is not None
         model = program.model_proto
-    except Exception as error:
+    except Exception as error:  # the exporter's, or whatever the network's own code raises under it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         hint = "Only networks without control flow that depends on the pixels can be exported."
         raise UserError(f"the network cannot be exported: {reason}", next_step=hint) from error

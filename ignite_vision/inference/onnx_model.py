@@ -176,7 +176,7 @@ def session(path: Path, threads: int | None = None) -> Ask:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         made = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
+    except Exception as error:  # onnxruntime's have no class in common
         raise _unreadable(path, error) from error
     return functools.partial(_run, made)
 

@@ -126,10 +126,10 @@ def processors() -> int:
 def share_processors() -> None:
     """Have OpenMP's threads, of this process and its children, soon sleep while they wait for each other.
 
-    One that waits awake keeps a processor that the one it waits for may need: beside one other program that
-    computes an epoch of the digits took 0.5 to 7.5 s, and takes 0.46 now; beside three it was 14 s. Alone it takes
-    0.16 s instead of 0.13, and large networks a twentieth longer (`python -m benchmarks --only waiting`). To be called
-    before torch is loaded; what the user has set stays. No result changes.
+    One that waits awake keeps a processor that the one it waits for may need: on two cores an epoch of the digits is
+    1.43 times as fast this way beside one other program that computes, 2.35 times beside four, and as fast alone within
+    the noise (`python -m benchmarks --only waiting`). To be called before torch is loaded; what the user has set stays.
+    No result changes.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
