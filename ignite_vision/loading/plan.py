@@ -48,7 +48,8 @@ def _choose(prepared: Prepared) -> Plan:
         raise UserError(f"features cannot be cached: {obstacle}", next_step="Use --set cache=auto.")
     if obstacle is not None:
         return _with_head(prepared, _pixels(prepared), obstacle)
-    reason = f"all but the head is frozen; {features.views('train')} view(s) of each training image"
+    views = features.views("train")
+    reason = f"all but the head is frozen; {views} view{'s' * (views != 1)} of each training image"
     return _with_head(prepared, Plan("features", reason, on_disk=True), None)
 
 

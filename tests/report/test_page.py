@@ -1,6 +1,7 @@
 """The page: everything is there, in order, and nothing that a name holds becomes more than text."""
 
 import base64
+import dataclasses
 import hashlib
 import re
 from html.parser import HTMLParser
@@ -110,6 +111,14 @@ def test_confidence_is_called_right_only_where_it_is(temperature, off, words):
     found = {"temperature": temperature, "n": 100, "before": {"ece": off}, "after": {"ece": 0.01}}
     found["ece_if_perfect"] = {"mean": 0.02, "p95": 0.05}
     assert words in render(evidence(numbers={**evidence().numbers, "calibration": found}))
+
+
+def test_an_epoch_that_cross_validation_chose_is_not_called_the_best_on_validation():
+    history = [dataclasses.replace(row, recorded={"strength": 1.0, "cv_accuracy": 0.9}) for row in evidence().history]
+    assert "the best on the validation images: there" in render(evidence())
+    text = render(evidence(history=history))
+    assert "the best in cross-validation over the training and validation images: of the validation images" in text
+    assert "(which it was fitted to)" in text
 
 
 def test_a_run_without_heat_maps_says_so_and_without_errors_too():
