@@ -11,7 +11,7 @@ def main() -> None:
 
     process.outlive_output()
     process.share_processors()  # torch reads it when it is loaded
-    process.pause_garbage_collection()  # until launch() has imported everything
+    process.pause_garbage_collection()  # until a command has imported everything
     codes = process.leave_at_exit()
 
     from ignite_vision.cli import main as command

@@ -41,7 +41,7 @@ from ignite_vision.run_data import (
     restored_splits,
 )
 from ignite_vision.run_directory import RunDirectory
-from ignite_vision.system.files import csv_text, write_atomically
+from ignite_vision.system.files import csv_text, expect_writable_folder, keeping, write_atomically
 from ignite_vision.system.process import processors
 
 FORMAT = 1  # of check.json
@@ -246,31 +246,30 @@ def answers(directory: RunDirectory) -> dict[str, bool]:
 
 
 def refuse_place(subject: Subject) -> None:
-    """UserError if the findings would lie among the images, or in a folder that holds something else."""
-    out = subject.out
+    """UserError if the findings would lie among the images, beside something else, or could not be written."""
+    out, hint = subject.out, "Choose another place with --out."
+    if out.exists() and not out.is_dir():
+        raise UserError("the findings need a folder, and this is a file", out, hint)
+    expect_writable_folder(out, hint)
     if RunDirectory(out).exists():
         return
-    if out.exists() and not out.is_dir():
-        raise UserError("the findings need a folder, and this is a file", out, "Choose another place with --out.")
     if subject.images.path(0) is not None and out.resolve().is_relative_to(subject.folder.resolve()):
-        raise UserError("the findings would lie among the images", out, "Choose another place with --out.")
+        raise UserError("the findings would lie among the images", out, hint)
     if out.is_dir() and any(out.iterdir()) and not (out / RESULT).is_file():
-        raise UserError("this folder holds something else", out, "Choose another place with --out.")
+        raise UserError("this folder holds something else", out, hint)
 
 
 def write(checked: Checked) -> None:
-    """Write both tables, the page, and last check.json. UserError (exit 2) if the folder cannot be written."""
+    """Write both tables, the page, and last check.json. UserError (exit 4) when the disk does not take them."""
     out = checked.subject.out
     found, images = checked.to_dict(), checked.subject.images
-    try:
+    page = render(found, images, checked.pairs, looks(checked.labels.suspects))
+    with keeping("the findings", out, "Free some space, or choose another --out."):
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / FILE, as_csv(images, checked.pairs))
         if checked.labels.seconds is not None:
             write_atomically(out / SUSPECTS, csv_text(suspect_rows(checked.labels.suspects)))
         elif not RunDirectory(out).exists():  # where the report may have written it
             (out / SUSPECTS).unlink(missing_ok=True)
-        write_atomically(checked.page, render(found, images, checked.pairs, looks(checked.labels.suspects)))
+        write_atomically(checked.page, page)
         write_atomically(out / RESULT, json.dumps(found, indent=2, ensure_ascii=True) + "\n")
-    except OSError as error:
-        what = f"the findings cannot be written: {error.strerror}"
-        raise UserError(what, out, "Choose another place with --out.") from error

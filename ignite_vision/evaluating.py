@@ -28,6 +28,7 @@ from ignite_vision.recipe_files import load_again
 from ignite_vision.run_data import existing, load_all, load_data, own_splits, recorded_folder
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
+from ignite_vision.system.files import expect_writable_folder
 from ignite_vision.training.settings import changed_environment
 
 
@@ -67,7 +68,7 @@ def evaluate_run(directory: RunDirectory, split: str, options: Options, say: Say
     subject = subject_of(directory, recipe, settings, split, options, say)
     if tta is not None:
         subject = dataclasses.replace(subject, folder=apart(directory, subject.folder, split, tta))
-    directory.refuse_unwritable(subject.folder)
+    expect_writable_folder(subject.folder, "Make it writable, or evaluate a copy of the run.")
     if tta is None:
         predictions = classifier.evaluate(subject.images, options.workers, say)
         fitted = Fitted.from_header(classifier.header)

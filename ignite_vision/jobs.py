@@ -22,6 +22,7 @@ from ignite_vision.health.quick import quick, spoken
 from ignite_vision.identity import fields_of
 from ignite_vision.loading.batches import eval_batch
 from ignite_vision.loading.plan import Plan, Rows, choose
+from ignite_vision.models.header import TASK
 from ignite_vision.models.model_file import read_header, write_model
 from ignite_vision.models.state import versioned
 from ignite_vision.prepare import Prepared
@@ -230,7 +231,7 @@ def model_header(run: Run) -> dict[str, Any]:
     """What travels with the weights: all that predict, export and serve need to know."""
     best = next((row for row in run.history.rows if row.epoch == run.best.epoch), run.history.rows[-1])
     return {
-        "task": "single-label",
+        "task": TASK,
         "architecture": models.architecture(run.recipe.model),
         "num_classes": len(run.splits.classes),
         "classes": list(run.splits.classes),

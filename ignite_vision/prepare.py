@@ -214,19 +214,7 @@ def reading_for(device: torch.device, workers: int | None, threads: bool, say: S
     """
     if workers is None:
         workers = 0 if device.type == "cpu" and threads else min(processors(), MOST_WORKERS)
-    return Reading(device, workers, once(say))
-
-
-def once(say: Say) -> Say:
-    """Say a line only the first time: the loaders of one run have the same obstacle."""
-    said: set[str] = set()
-
-    def say_new(line: str) -> None:
-        if line not in said:
-            said.add(line)
-            say(line)
-
-    return say_new
+    return Reading(device, workers, functools.cache(say))
 
 
 def default_directory(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import math
 import time
@@ -20,7 +21,7 @@ from ignite_vision.evaluation.intervals import NOISE, mcnemar, wilson
 from ignite_vision.loading.batches import eval_batch
 from ignite_vision.loading.features import AS_FEATURES, Features
 from ignite_vision.loading.sources import Decoded
-from ignite_vision.prepare import Options, Prepared, once, prepare
+from ignite_vision.prepare import Options, Prepared, prepare
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.system.device import autocast, synchronize
 from ignite_vision.training.logistic import Regression, stratified_folds, strength_of
@@ -150,7 +151,7 @@ def probe(
     refuse_decided(overrides)
     kept: list[Kept] = []
     errors: dict[str, UserError] = {}
-    say = once(say)  # the data are prepared anew for each model
+    say = functools.cache(say)  # the data are prepared anew for each model
     prepared = prepared_for(loaded, ANY, options, overrides, say)  # what is wrong with these is no candidate's fault
     for candidate in dict.fromkeys(candidates):
         try:

@@ -21,12 +21,13 @@ from ignite_vision.inference.classifier import Classifier
 from ignite_vision.inference.mirrored import mirrored
 from ignite_vision.models import imagenet
 from ignite_vision.models.families import all_families
+from ignite_vision.models.header import TASK
 from ignite_vision.prepare import Options, Say, pick_device, with_size
 from ignite_vision.recipe_files import load
 from ignite_vision.run_data import existing, load_all
 from ignite_vision.run_directory import RunDirectory
 from ignite_vision.system import distributed
-from ignite_vision.system.files import runs_home
+from ignite_vision.system.files import expect_writable_folder, runs_home
 
 SHOWN = 5  # folders in a line
 
@@ -55,7 +56,7 @@ class Published:
             seen = imagenet.preprocessing(self.model, self.weights)
             network = imagenet.network(self.model, self.weights)
         header = {
-            "task": "single-label",
+            "task": TASK,
             "architecture": models.architecture(self.model),
             "num_classes": len(imagenet.classes()),
             "classes": list(imagenet.classes()),
@@ -135,12 +136,11 @@ def place_of(published: Published, data: Path, content: str | None, aligned: Ali
 
 def refuse(folder: Path) -> None:
     """UserError if results of a network cannot go to a folder: it is a run's, or cannot be written."""
-    directory = RunDirectory(folder)
-    if directory.exists():
+    if RunDirectory(folder).exists():
         raise UserError("--out is a run, which has results of its own", folder, "Choose another folder.")
     if folder.exists() and not folder.is_dir():
         raise UserError("--out is a file", folder, "Choose a folder.")
-    directory.refuse_unwritable(folder)
+    expect_writable_folder(folder, "Choose another folder with --out.")
 
 
 def among_present(predictions: Predictions) -> dict[str, Any]:

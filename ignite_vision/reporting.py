@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import nn
 
 from ignite_vision.data.containers import Container
 from ignite_vision.data.splits import NAMES, Splits
-from ignite_vision.errors import DAMAGED, NOT_SAVED, UserError
+from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.evaluating import changed_data, classifier_of
 from ignite_vision.evaluation.frozen import is_too_much, suspects_by
 from ignite_vision.evaluation.label_errors import Suspect, listed, suspect_rows, unsharpened
@@ -35,8 +34,14 @@ from ignite_vision.report.galleries import Heat
 from ignite_vision.report.page import Evidence, render
 from ignite_vision.report.twins import known_pairs
 from ignite_vision.run_data import found_again, own_splits
-from ignite_vision.run_directory import RunDirectory
-from ignite_vision.system.files import csv_text, data_home, read_lines, write_atomically
+from ignite_vision.run_directory import RunDirectory, command_of
+from ignite_vision.system.files import (
+    csv_text,
+    expect_writable_folder,
+    keeping,
+    read_lines,
+    write_atomically,
+)
 from ignite_vision.training.history import read_history
 
 AT_ONCE = 16  # images of a heat map's forward pass
@@ -66,19 +71,17 @@ def write_report(directory: RunDirectory, out: Path | None, options: Options, sa
     results yet, its images changed, or the files cannot be written (exit 4).
     """
     target = directory.report if out is None else out
-    directory.refuse_unwritable(target.parent)
+    expect_writable_folder(target.parent, "Choose another place with --out.")
     if target.is_dir():
         raise UserError("--out is a folder", target, "Name a file, such as report.html.")
     subject = subject_of(directory, options, say)
     evidence = collect(subject, say)
-    try:
+    page = render(evidence)
+    with keeping("the report", target, "Free some space, or choose another --out."):
         target.parent.mkdir(parents=True, exist_ok=True)
         if out is None:
             write_atomically(directory.label_suspects, csv_text(suspect_rows(evidence.suspects)))
-        write_atomically(target, render(evidence))
-    except OSError as error:
-        hint = "Free some space, or choose another --out."
-        raise UserError(f"the report cannot be written: {error.strerror}", target, hint, code=NOT_SAVED) from error
+        write_atomically(target, page)
     return target
 
 
@@ -125,7 +128,7 @@ def collect(subject: Subject, say: Say) -> Evidence:
         check=read_check(subject.directory),
         pairs=pairs_of(subject),
         facts=facts(subject),
-        command=command(subject),
+        command=command_of(settings, subject.options.data),
         environment=environment(subject),
         recipe=read_recipe(subject),
         seed=key(subject.recipe.split_seed, Purpose.FOLDS) % (1 << DIGITS),
@@ -245,18 +248,6 @@ def skipped(splits: Splits) -> list[tuple[str, str]]:
     named = ", ".join(one.sample for one in splits.skipped[:NAMED])
     more = ", … (splits.csv has all)" if len(splits.skipped) > NAMED else ""
     return [("Skipped", f"{len(splits.skipped):,} that cannot be read: {named}{more}")]
-
-
-def command(subject: Subject) -> str:
-    """Return what trains the same again."""
-    settings = subject.settings
-    words = ["ignite-vision", "run", settings["spec"]]
-    folder = subject.options.data
-    if folder is not None and folder.exists() and folder not in (Path(settings["spec"]), data_home() / folder.name):
-        words += ["--data", str(folder)]
-    for name, value in settings["overrides"].items():
-        words += ["--set", f"{name}={value}"]
-    return shlex.join(words)
 
 
 def environment(subject: Subject) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Any
 
 from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.system import distributed
-from ignite_vision.system.files import lock_file, write_atomically
+from ignite_vision.system.files import data_home, lock_file, write_atomically
 
 FORMAT_VERSION = 2  # of run.json; 1 identified recipes by all their fields, and has no sources
-BEGINNINGS = {".lock", "recipe.py", ".splits.csv.tmp", "splits.csv", ".run.json.tmp"}  # until run.json is there
+# until run.json is there
+BEGINNINGS = {".lock", ".recipe.py.tmp", "recipe.py", ".splits.csv.tmp", "splits.csv", ".run.json.tmp"}
 
 # What a damaged JSON file raises when it is read and looked at.
 DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
@@ -93,6 +95,16 @@ WHOLE: dict[str, Any] = {
     },
     "twins": {"in_train": NUMBER, "accuracy_without": object},
 }
+
+
+def command_of(settings: dict[str, Any], folder: Path | None) -> str:
+    """Return the command that trains the settings of a run.json. folder: where its images are now."""
+    words = ["ignite-vision", "run", settings["spec"]]
+    if folder is not None and folder.exists() and folder not in (Path(settings["spec"]), data_home() / folder.name):
+        words += ["--data", str(folder)]
+    for name, value in settings["overrides"].items():
+        words += ["--set", f"{name}={value}"]
+    return shlex.join(words)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,14 +203,6 @@ class RunDirectory:
     def exists(self) -> bool:
         """Whether the folder is a run."""
         return self.settings.is_file()
-
-    def refuse_unwritable(self, folder: Path) -> None:
-        """UserError if results could not be written to a folder, which need not be there yet: before the work."""
-        place = folder
-        while not os.access(place, os.F_OK) and place != place.parent:
-            place = place.parent
-        if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
-            raise UserError("the results cannot be written", place, "Make it writable, or evaluate a copy of the run.")
 
     def is_begun(self) -> bool:
         """Whether the folder holds nothing, or no more than a run that was killed before its run.json was written."""

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from ignite_vision.data.splits import fingerprint
-from ignite_vision.errors import NOT_SAVED, Stopped, UserError
+from ignite_vision.errors import Stopped, UserError
 from ignite_vision.evaluation.tables import json_plain
 from ignite_vision.identity import fields_of
 from ignite_vision.jobs import Outcome, train_and_evaluate
 from ignite_vision.loading.plan import Plan
-from ignite_vision.prepare import Options, Prepared, Say, once, prepare
+from ignite_vision.prepare import Options, Prepared, Say, prepare
 from ignite_vision.recipe_files import LoadedRecipe
 from ignite_vision.run_directory import RunDirectory, SeedsDirectory
 from ignite_vision.system import distributed
-from ignite_vision.system.files import write_atomically
+from ignite_vision.system.files import keeping, write_atomically
 
 FORMAT = 1  # of seeds.json
 NUMBERS = ("accuracy", "balanced_accuracy", "macro_f1", "loss")  # of metrics.json, of which a mean is made
@@ -103,7 +103,7 @@ class Work:
     @functools.cached_property
     def tell(self) -> Say:
         """`say`, but only the first time: of the data, which are the same under every seed."""
-        return once(self.say)
+        return functools.cache(self.say)
 
 
 def train_seeds(seeds: Sequence[int], work: Work) -> Spread:
@@ -170,8 +170,5 @@ def plain(fields: dict[str, Any]) -> dict[str, Any]:
 
 def write(found: Spread) -> None:
     """Write seeds.json. UserError (exit 4) when the disk does not take it."""
-    try:
+    with keeping("seeds.json", found.folder.path):
         write_atomically(found.folder.results, json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n")
-    except OSError as error:
-        what, hint = f"cannot write seeds.json: {error.strerror}", "Free some space and run the same command again."
-        raise UserError(what, found.folder.path, hint, code=NOT_SAVED) from error

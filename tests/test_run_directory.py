@@ -159,15 +159,6 @@ def test_no_results_are_no_error(tmp_path):
     assert RunDirectory(tmp_path).read_metrics() is None
 
 
-def test_where_results_cannot_be_written_is_known_before(tmp_path):
-    directory = RunDirectory(tmp_path / "run")
-    directory.refuse_unwritable(directory.results_elsewhere("photos"))
-    directory.path.mkdir()
-    (directory / "evaluations").write_text("in the way")
-    with pytest.raises(UserError, match=r"the results cannot be written \(.*evaluations\)"):
-        directory.refuse_unwritable(directory.results_elsewhere("photos"))
-
-
 def test_settings_of_another_format_say_what_to_do(tmp_path):
     (tmp_path / "run.json").write_text('{"format_version": 1}')
     with pytest.raises(UserError, match="format 1, this version reads 2.*another --out"):

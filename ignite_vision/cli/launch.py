@@ -24,7 +24,7 @@ from ignite_vision.system.process import (
     leave_now,
     outlive_output,
     processors,
-    resume_garbage_collection,
+    ready_to_compute,
     tune_processor,
 )
 from ignite_vision.system.signals import AGAIN, watched
@@ -38,8 +38,7 @@ def launch(processes: int | None, device: str, work: Callable[..., Any], *argume
 
     work and arguments must be picklable. Exits with the first failed process's code.
     """
-    tune_processor()
-    resume_garbage_collection()  # everything is imported
+    ready_to_compute()  # everything is imported
     if distributed.launched():
         if processes is not None:
             what = "--nproc-per-node does not apply where torchrun or srun starts the processes"

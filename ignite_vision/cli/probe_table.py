@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ignite_vision.cli.console import aligned
 from ignite_vision.evaluation.intervals import NOISE
+from ignite_vision.models import with_absolute_paths
 from ignite_vision.models.licences import concern
-from ignite_vision.probing import PLUS, Probe, Probed
+from ignite_vision.probing import Probe, Probed
 from ignite_vision.recipe import Recipe
 
 HEADER = ("model", "accuracy", "95 % interval", "features", "per image", "weights", "licence")
@@ -17,10 +19,7 @@ HEADER = ("model", "accuracy", "95 % interval", "features", "per image", "weight
 
 def lines(found: Probe, command: str) -> Iterator[str]:
     """Yield the table, the best first, and what follows from it. command: trains the best."""
-    rows = [HEADER, *(row(one) for one in found.found)]
-    widths = [max(len(line[i]) for line in rows) for i in range(len(HEADER))]
-    for line in rows:
-        yield "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+    yield from aligned([HEADER, *(row(one) for one in found.found)])
     n = len(found.best.judged.right)
     how = "cross-validated on training and validation" if found.cross_validated else "on validation"
     yield f"accuracy {how}, {n:,} images; the test split was not looked at"
@@ -64,7 +63,7 @@ def run_command(name: str, one: Probed, recipe: Recipe, data: Path | None, overr
     """
     settings = {"model": one.model}
     if one.weights != "DEFAULT" or recipe.weights != "DEFAULT":
-        settings["weights"] = absolute(one.weights)
+        settings["weights"] = with_absolute_paths(one.model, one.weights)
     if recipe.trainable != "head":
         settings["trainable"] = "head"
     if recipe.head == "optimizer":
@@ -73,12 +72,6 @@ def run_command(name: str, one: Probed, recipe: Recipe, data: Path | None, overr
     for field, value in {**settings, **overrides}.items():
         words += ["--set", f"{field}={value}"]
     return shlex.join(["ignite-vision", "run", name, *words])
-
-
-def absolute(weights: str) -> str:
-    """Paths of weights as they are found from anywhere."""
-    parts = weights.split(PLUS)
-    return PLUS.join(part if part == "DEFAULT" else str(Path(part).expanduser().absolute()) for part in parts)
 
 
 def as_plain(found: Probe, command: str) -> dict[str, Any]:

@@ -10,14 +10,14 @@ import torch
 from ignite_vision.comparing.comparison import Comparison, Versus
 from ignite_vision.comparing.groups import GroupVersus
 from ignite_vision.comparing.runs import Compared, as_text, owner
-from ignite_vision.errors import NOT_SAVED, UserError
+from ignite_vision.errors import UserError
 from ignite_vision.evaluation.comparison import Changed
 from ignite_vision.evaluation.intervals import NOISE, wilson
 from ignite_vision.recipe import override
 from ignite_vision.recipe_files import load_again
 from ignite_vision.report.compare_page import ClassRow, Duel, Exhibit, Row, Shot, Statement, render, shot
 from ignite_vision.run_data import existing, load_all, recorded_folder
-from ignite_vision.system.files import write_atomically
+from ignite_vision.system.files import keeping, write_atomically
 from ignite_vision.training.history import EpochRow, read_history
 
 SHOWN = 24  # images of a list
@@ -33,12 +33,9 @@ def write_page(found: Comparison, target: Path, data: Path | None) -> None:
     if target.is_dir():
         raise UserError("--html is a folder", target, "Name a file, such as compare.html.")
     page = render(exhibit(found, data))
-    try:
+    with keeping("the page", target, "Free some space, or choose another --html."):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, page)
-    except OSError as error:
-        hint = "Free some space, or choose another --html."
-        raise UserError(f"the page cannot be written: {error.strerror}", target, hint, code=NOT_SAVED) from error
 
 
 def exhibit(found: Comparison, data: Path | None) -> Exhibit:

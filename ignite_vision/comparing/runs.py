@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
 from ignite_vision.errors import DAMAGED, UserError
 from ignite_vision.evaluation.comparison import Answer, Answers
 from ignite_vision.evaluation.intervals import wilson
-from ignite_vision.run_directory import RunDirectory, SeedsDirectory
-from ignite_vision.system.files import data_home
+from ignite_vision.run_directory import RunDirectory, SeedsDirectory, command_of
 
 SHOWN = 3  # ids in a message
 # Beside the recipe's fields: what decides a result, and where run.json has it.
@@ -159,13 +157,9 @@ def alike(one: Compared, other: Compared) -> bool:
 
 def command(run: Compared, seeds: int) -> str:
     """Return what trains the settings of a run under this many seeds."""
-    settings = run.settings
-    words, folder = ["ignite-vision", "run", settings["spec"]], Path(settings["data"]["folder"])
-    if folder.exists() and folder not in (Path(settings["spec"]), data_home() / folder.name):
-        words += ["--data", str(folder)]
-    for name, value in settings["overrides"].items():
-        words += [] if name == "seed" else ["--set", f"{name}={value}"]
-    return shlex.join([*words, "--seeds", str(seeds)])
+    overrides = {name: value for name, value in run.settings["overrides"].items() if name != "seed"}
+    folder = Path(run.settings["data"]["folder"])
+    return f"{command_of({**run.settings, 'overrides': overrides}, folder)} --seeds {seeds}"
 
 
 def as_text(value: Any) -> str:

@@ -13,6 +13,7 @@ import torch
 from ignite_vision.data import hash_store
 from ignite_vision.data.containers import Container
 from ignite_vision.data.hashing import near_pairs, perceptual_hash
+from ignite_vision.data.sides import connected
 from ignite_vision.errors import UserError
 from ignite_vision.system.process import processors
 from ignite_vision.system.progress import with_progress
@@ -30,15 +31,11 @@ def clusters(images: Container, say: Callable[[str], None]) -> torch.Tensor:
 
     Images that cannot be read have no duplicates here: whoever trains on them says so.
     """
-    from scipy.sparse import coo_matrix  # a fifth of a second, which others need not wait for
-    from scipy.sparse.csgraph import connected_components
-
     found = hashes(images, say)
     # images of equal hashes are compared as one: thousands of them would be millions of pairs
     _, first, kind = np.unique(found[:, 0], axis=0, return_index=True, return_inverse=True)
     pairs, n = near_pairs(found[first]), len(first)
-    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    numbers = connected_components(links, directed=False)[1].astype(np.int64)[kind.reshape(-1)]
+    numbers = connected(pairs[:, 0], pairs[:, 1], n)[kind.reshape(-1)]
     blank = ~found.any((1, 2))  # which are like no other, however equal
     numbers[blank] = np.arange(blank.sum()) + n
     return _without_masses(torch.from_numpy(numbers), images.targets)

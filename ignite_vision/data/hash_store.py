@@ -1,7 +1,7 @@
 """Hashes of images, kept where what can be computed again lives: whoever decodes a picture may leave its hash.
 
-A file of 16 bytes and a hash for each image, known by its path, size and time; of a folder one file, whatever part of
-it is asked for. Two commands that write at once lose what one of them found: it is computed again.
+A record of 72 bytes for each image, known by its path, size and time; of a folder one file, whatever part of it is
+asked for. Two commands that write at once lose what one of them found: it is computed again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from ignite_vision.data.containers import Container
 from ignite_vision.system.files import cache_home, replacing
 
-MAKING = 2  # counted up when the hash changes
+MAKING = 3  # counted up when the hash or the file changes
 KEPT = np.dtype([("image", "<u8"), ("hash", "<u8", (2, 4))])
 
 
@@ -40,8 +40,8 @@ def keep(images: Container, places: np.ndarray, hashes: np.ndarray) -> None:
     rows = rows[np.unique(rows["image"], return_index=True)[1]]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(place, f".{os.getpid()}") as temporary, temporary.open("wb") as file:
-            np.save(file, rows)
+        with replacing(place, f".{os.getpid()}") as temporary:
+            rows.tofile(temporary)
     except OSError:
         pass  # they are computed again next time
 
@@ -49,11 +49,12 @@ def keep(images: Container, places: np.ndarray, hashes: np.ndarray) -> None:
 def _read(place: Path) -> np.ndarray:
     """Rows of KEPT, sorted by image; none where there is no file, or one that is damaged."""
     try:
-        rows = np.load(place)
-        return rows if rows.dtype == KEPT and rows.ndim == 1 else np.zeros(0, dtype=KEPT)
-    except (OSError, ValueError, EOFError):
-        return np.zeros(0, dtype=KEPT)
+        rows = np.fromfile(place, KEPT)
+        whole = rows.nbytes == place.stat().st_size and bool((rows["image"][1:] > rows["image"][:-1]).all())
+    except OSError:
+        whole = False
+    return rows if whole else np.zeros(0, dtype=KEPT)
 
 
 def _place(images: Container) -> Path:
-    return cache_home() / f"hashes-{hashlib.sha256(images.home().encode()).hexdigest()[:16]}-{MAKING}.npy"
+    return cache_home() / f"hashes-{hashlib.sha256(images.home().encode()).hexdigest()[:16]}-{MAKING}"

@@ -123,13 +123,9 @@ def joined(one: torch.Tensor | None, other: torch.Tensor | None) -> torch.Tensor
     """Groups of both kinds together, (N,) int64: images are in one if a chain of either kind connects them."""
     if one is None or other is None:
         return other if one is None else one
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     left, right = one.unique(return_inverse=True)[1], other.unique(return_inverse=True)[1]
-    n = int(left.max()) + 1 + int(right.max()) + 1
-    links = coo_matrix((torch.ones(len(one)).numpy(), (left.numpy(), (right + left.max() + 1).numpy())), shape=(n, n))
-    return torch.from_numpy(connected_components(links, directed=False)[1][left.numpy()]).to(torch.int64)
+    right += left.max() + 1
+    return torch.from_numpy(sides.connected(left.numpy(), right.numpy(), int(right.max()) + 1))[left]
 
 
 def content_hash(splits: Splits) -> str:

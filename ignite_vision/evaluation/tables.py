@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 
-from ignite_vision.errors import NOT_SAVED, UserError
 from ignite_vision.evaluation.metrics import confusion
 from ignite_vision.evaluation.predictions import Predictions
-from ignite_vision.system.files import csv_text, write_atomically
+from ignite_vision.system.files import csv_text, keeping, write_atomically
 
 MOST = 5  # classes that predictions.csv names for an image
 
@@ -23,21 +22,14 @@ def write_results(predictions: Predictions, numbers: dict[str, Any], folder: Pat
 
     UserError (exit 4) when the disk does not take them.
     """
-    try:
+    with keeping("the results", folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _write_all(predictions, numbers, folder)
-    except OSError as error:
-        reason = f"the results cannot be written: {error.strerror}"
-        raise UserError(reason, folder, "Free some space and run the same command again.", code=NOT_SAVED) from error
-
-
-def _write_all(predictions: Predictions, numbers: dict[str, Any], folder: Path) -> None:
-    write_atomically(folder / "per_class.csv", csv_text(class_rows(numbers["per_class"])))
-    write_atomically(folder / "coverage.csv", csv_text(coverage_rows(numbers["coverage"])))
-    write_atomically(folder / "confusion.csv", csv_text([("true", "predicted", "count"), *confusion(predictions)]))
-    write_atomically(folder / "predictions.csv", csv_text(prediction_rows(predictions)))
-    # last: whoever finds metrics.json finds the others too
-    write_atomically(folder / "metrics.json", json.dumps(json_plain(numbers), indent=2, allow_nan=False) + "\n")
+        write_atomically(folder / "per_class.csv", csv_text(class_rows(numbers["per_class"])))
+        write_atomically(folder / "coverage.csv", csv_text(coverage_rows(numbers["coverage"])))
+        write_atomically(folder / "confusion.csv", csv_text([("true", "predicted", "count"), *confusion(predictions)]))
+        write_atomically(folder / "predictions.csv", csv_text(prediction_rows(predictions)))
+        # last: whoever finds metrics.json finds the others too
+        write_atomically(folder / "metrics.json", json.dumps(json_plain(numbers), indent=2, allow_nan=False) + "\n")
 
 
 def json_plain(numbers: dict[str, Any]) -> dict[str, Any]:

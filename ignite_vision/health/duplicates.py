@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ignite_vision.data.hashing import distance, near_pairs
+from ignite_vision.data.sides import connected
 from ignite_vision.errors import UserError
 from ignite_vision.health.collection import Collection
 from ignite_vision.health.findings import Finding, counted
@@ -72,9 +71,7 @@ def same_content(content: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def groups(pairs: Pairs, n: int) -> np.ndarray:
     """(P,): a number for each connected group of images. n: images."""
-    graph = coo_array((np.ones(len(pairs), dtype=bool), (pairs.first, pairs.second)), shape=(n, n))
-    _, label = connected_components(graph, directed=False)
-    return label[pairs.first]
+    return connected(pairs.first, pairs.second, n)[pairs.first]
 
 
 def duplicate_findings(images: Collection, pairs: Pairs, right: Mapping[str, bool] | None = None) -> Iterator[Finding]:

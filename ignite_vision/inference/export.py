@@ -26,8 +26,6 @@ from ignite_vision.inference.source import Source, open_source
 from ignite_vision.models.model_file import KEY, load_weights
 from ignite_vision.system.files import expect_writable, replacing
 
-FORMATS = ("onnx", "pt2", "safetensors")
-PRECISIONS = ("fp32", "fp16")
 LEFT_OUT = ("extra_state", "header_sha256", "batch_size")  # of a header: what speaks of the model file alone
 
 

@@ -10,8 +10,6 @@ from torch import nn
 
 from ignite_vision.inference.classifier import Classifier
 
-NAME = "flip"  # as users write it
-
 
 class Mirrored(nn.Module):
     """A network that looks at each image and at its mirror image. The mean of both's probabilities is its answer."""

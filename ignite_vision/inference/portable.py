@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ignite_vision.data.preprocessing import LUMA, Preprocessing
+from ignite_vision.data.preprocessing import LONGEST, LUMA, Preprocessing
 
-LONGEST = 8  # a long side counts up to so many times the short one, as in data.preprocessing
 MOST_BITS, LARGEST = 22, 1 << 15  # torch shifts its weights by up to so many bits; the largest of them stays below
 BLOCK = 16  # neighbouring pixels of the window that are computed from one stretch of the image
 BYTE = 256

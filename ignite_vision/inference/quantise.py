@@ -17,12 +17,11 @@ from ignite_vision.data.preprocessing import Canvas
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation.calibration import abstain_below, fit_temperature
 from ignite_vision.inference.onnx_file import IMAGES, PROBABILITIES, quiet
-from ignite_vision.inference.onnx_model import Ask, batch_of, session
+from ignite_vision.inference.onnx_model import SMALLEST, Ask, batch_of, session
 from ignite_vision.inference.source import Source
 
 CALIBRATED = 100  # training images; more changed nothing that could be seen
 CHOSEN = 256  # validation images
-SMALLEST = 1e-30  # of a probability whose logarithm is taken
 # How the ranges of activations are found, and on how many images: for percentiles all activations are kept in memory.
 METHODS = {"MinMax": CALIBRATED, "Percentile": CALIBRATED // 4}
 OPERATORS = ["Conv", "Gemm", "MatMul", "Add", "Mul", "AveragePool", "GlobalAveragePool", "MaxPool", "Concat", "Clip"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import select
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -50,18 +49,10 @@ def expanded(path: str) -> Iterator[Found]:
 
 def in_folder_or_file(path: str) -> Iterator[Found]:
     """Yield the images in a folder and deeper, sorted; a file as it is, whatever its name ends in."""
-    if is_folder(path):
+    if os.path.isdir(path):  # noqa: PTH112  (Path's own raises for a NUL before Python 3.13)
         yield from (found if isinstance(found, UserError) else str(found) for found in images_below(Path(path)))
     else:
         yield path
-
-
-def is_folder(path: str) -> bool:
-    """Whether a path leads to a folder; no for one that cannot be looked at."""
-    try:
-        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116  (Path's own raise for a NUL)
-    except (OSError, ValueError):
-        return False
 
 
 def listed(file: int) -> Iterator[Iterator[Found]]:

@@ -32,10 +32,9 @@ from ignite_vision.randomness import Purpose, seed_everything, uniforms
 from ignite_vision.system import distributed
 from ignite_vision.system.device import autocast
 from ignite_vision.system.environment import record
-from ignite_vision.system.memory import free_memory
+from ignite_vision.system.memory import fits
 from ignite_vision.system.progress import with_progress
 
-RESIDENT_SHARE = 0.25  # of the free memory that rows may take
 AS_FEATURES: dict[str, Any] = {"trainable": "head", "augment": (), "views": None, "cache": "features"}
 """Fields of a recipe that has its features computed once, whatever it would do with them."""
 CHECKED = 2  # rows of a cache that are computed again when it is used
@@ -95,8 +94,8 @@ class Features:
         for todo in my_shares(shards):
             self._compute(split, shards, todo)
         device = self.prepared.device
-        fits = shards.n * shards.row_bytes <= RESIDENT_SHARE * free_memory(device)
-        return Views(Resident(shards.read_all().to(device)) if fits else Mapped(shards), self.views(split))
+        resident = fits(shards.n * shards.row_bytes, device)
+        return Views(Resident(shards.read_all().to(device)) if resident else Mapped(shards), self.views(split))
 
     def vectors(self, split: str) -> torch.Tensor:
         """Features of all images of a split, in order: (n,D) float32, on the CPU; the mean over the places of a map."""

@@ -8,14 +8,14 @@ from ignite_vision.data.splits import NAMES
 from ignite_vision.errors import UserError
 from ignite_vision.loading.batches import eval_batch
 from ignite_vision.loading.cache import has_room
-from ignite_vision.loading.features import RESIDENT_SHARE, Features
+from ignite_vision.loading.features import Features
 from ignite_vision.loading.loaders import Loader, eval_loader
 from ignite_vision.loading.sources import Decoded, Source, pixel_source
 from ignite_vision.models.head import not_linear
 from ignite_vision.prepare import Prepared
 from ignite_vision.recipe import OF_BATCHES, is_changed
 from ignite_vision.system import distributed
-from ignite_vision.system.memory import free_memory
+from ignite_vision.system.memory import fits, free_memory
 
 DECODE_AGAIN = 20_000  # files that every command may as well decode again: some ten seconds on two cores
 
@@ -79,13 +79,11 @@ def _pixels(prepared: Prepared) -> Plan:
         return Plan("none", "a custom Dataset may return different images each time")
     n = len(splits.train) + len(splits.val)
     size = n * prepared.canvas.bytes
-    free = free_memory(device)
-    processes = distributed.local_count() if device.type == "cpu" else 1  # each holds all rows
-    fits = size * processes <= RESIDENT_SHARE * free
-    reason = f"{size / 2**20:,.0f} MiB of pixels, {free / 2**20:,.0f} MiB of memory free"
-    costly = splits.train.costly
-    worth = costly and (n > DECODE_AGAIN or not fits or cache == "pixels" or processes > 1) and has_room(size)
-    if cache == "resident" or (fits and cache != "pixels"):
+    resident = fits(size, device)
+    reason = f"{size / 2**20:,.0f} MiB of pixels, {free_memory(device) / 2**20:,.0f} MiB of memory free"
+    costly, several = splits.train.costly, device.type == "cpu" and distributed.local_count() > 1
+    worth = costly and (n > DECODE_AGAIN or not resident or cache == "pixels" or several) and has_room(size)
+    if cache == "resident" or (resident and cache != "pixels"):
         return Plan("resident", reason, on_disk=worth)
     if worth:
         return Plan("pixels", reason, on_disk=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from ignite_vision.errors import UserError
+from ignite_vision.errors import NOT_SAVED, UserError
 
 try:
     import fcntl
@@ -51,9 +51,14 @@ def json_line(values: dict[str, Any]) -> str:
 
 
 def append_line(path: Path, values: dict[str, Any]) -> None:
-    """Append one JSON object as a line. OSError when the disk does not take it."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json_line(values))
+    """Append one JSON object as a line, after dropping what a crash left of one. OSError when the disk is full."""
+    with path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(end - 1, 0))
+        if file.read(1) not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(json_line(values).encode())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -65,7 +70,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def sync(path: Path) -> None:
-    """Have the disk, not only the system's memory, hold a file or directory."""
+    """Have the disk, not only the system's memory, hold a file."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -88,6 +93,24 @@ def expect_writable(path: Path) -> None:
         raise UserError(f"cannot write: {error.strerror}", path, "Choose another place.") from error
 
 
+def expect_writable_folder(folder: Path, hint: str) -> None:
+    """UserError if nothing could be written into a folder, which need not be there yet: before the work for it."""
+    place = folder
+    while not os.access(place, os.F_OK) and place != place.parent:
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        raise UserError("the results cannot be written", place, hint)
+
+
+@contextlib.contextmanager
+def keeping(what: str, place: Path, hint: str = "Free some space and run the same command again.") -> Iterator[None]:
+    """Within, write results: an OSError becomes a UserError (exit 4) that says what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what} cannot be written: {error.strerror}", place, hint, code=NOT_SAVED) from error
+
+
 @contextlib.contextmanager
 def replacing(path: Path, mark: str = "") -> Iterator[Path]:
     """Within, write the file that is yielded: at the end it takes the place of `path` in one step.
@@ -105,10 +128,10 @@ def replacing(path: Path, mark: str = "") -> Iterator[Path]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Have the disk hold the names in a folder, where that can be asked for."""
     try:
         sync(folder)

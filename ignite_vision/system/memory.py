@@ -8,6 +8,9 @@ from pathlib import Path
 
 import torch
 
+from ignite_vision.system import distributed
+
+RESIDENT_SHARE = 0.25  # of the free memory that rows may take
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 SHARED_MEMORY = Path("/dev/shm")  # what loader workers hand their batches over in
 
@@ -22,6 +25,12 @@ def free_memory(device: torch.device) -> int:
     except (OSError, StopIteration):  # not Linux
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return min(available, _left_in_container())
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Whether that many bytes of rows may stay on the device; in the CPU's memory each process here has its own."""
+    processes = distributed.local_count() if device.type == "cpu" else 1
+    return size * processes <= RESIDENT_SHARE * free_memory(device)
 
 
 def _left_in_container() -> int:

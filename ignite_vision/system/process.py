@@ -9,6 +9,7 @@ of these settings. A custom program that calls `fit` gets none of them, and may 
     processors                   (changes nothing) how many there are for this process
     share_processors             threads that wait for each other soon give up their processor
     tune_processor               keep_freed_memory and flush_denormals: faster on a CPU
+    ready_to_compute             tune_processor and resume_garbage_collection, when everything is imported
     make_deterministic           CUDA chooses kernels that repeat their bits
     leave_at_exit                the exit handlers run, then the process ends at once
     leave, leave_now             the process ends here, and its children with it
@@ -139,6 +140,12 @@ def tune_processor() -> None:
     """Set this process up to compute fast on a CPU: before the first tensor, since threads inherit it."""
     keep_freed_memory()
     flush_denormals()
+
+
+def ready_to_compute() -> None:
+    """Set the process up for what a command does after its imports."""
+    tune_processor()
+    resume_garbage_collection()
 
 
 def flush_denormals() -> None:

@@ -31,7 +31,7 @@ from ignite_vision.models.model_file import save_tensors
 from ignite_vision.models.state import tensors_and_extra
 from ignite_vision.models.weights import load_plain, refuse_inflated
 from ignite_vision.system import distributed
-from ignite_vision.system.files import sha256, sync
+from ignite_vision.system.files import sha256, sync, sync_folder
 
 FORMAT_VERSION = 1
 MAX_MANIFEST = 1 << 20  # bytes; a larger one is not ours
@@ -73,11 +73,11 @@ class CheckpointWriter(BaseSaveHandler):
         manifest["seal"] = seal(manifest)
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         sync(temporary / "manifest.json")
-        sync(temporary)
+        sync_folder(temporary)
         if final.exists():  # the same step again, after an older one was resumed
             final.rename(self.folder / f".del-{filename}-{time.time_ns()}")
         temporary.rename(final)
-        sync(self.folder)
+        sync_folder(self.folder)
         self.doomed = [name for name in self.doomed if name != filename]  # Ignite replaces a name by removing it
         self._delete_doomed()
 

@@ -20,13 +20,15 @@ from ignite_vision.run_directory import FORMAT_VERSION
 from ignite_vision.source_code import file_hash
 from ignite_vision.system import distributed
 from ignite_vision.system.environment import record
+from ignite_vision.system.files import replacing
 
 
 def write_settings(prepared: Prepared, plan: Plan) -> None:
     """Write the recipe's source, splits.csv and run.json, last: before anything trains. Only process 0 does."""
     if not distributed.is_first():
         return
-    shutil.copyfile(prepared.loaded.source, prepared.directory.recipe_copy)
+    with replacing(prepared.directory.recipe_copy) as copy:
+        shutil.copyfile(prepared.loaded.source, copy)
     write_csv(prepared.splits, prepared.directory.splits)
     prepared.directory.write_settings(settings_of(prepared, plan))
 

@@ -3,6 +3,7 @@
 import json
 import shlex
 
+import pytest
 import torch
 from ignite_vision.recipes import digits, folder
 
@@ -47,12 +48,19 @@ def test_a_licence_that_asks_something_is_a_warning():
 
 
 def test_the_command_can_be_pasted(tmp_path):
-    one = probed("a+b", 9, 10, 0.1, weights=f"{tmp_path}/my file.pth+DEFAULT")
+    (tmp_path / "my file.pth").touch()
+    one = probed("resnet18+resnet34", 9, 10, 0.1, weights=f"{tmp_path}/my file.pth+DEFAULT")
     assert shlex.split(run_command("my photos", one, FOLDER, None, {})) == [
-        *("ignite-vision", "run", "my photos", "--set", "model=a+b"),
+        *("ignite-vision", "run", "my photos", "--set", "model=resnet18+resnet34"),
         *("--set", f"weights={tmp_path}/my file.pth+DEFAULT"),
     ]
     assert "weights" not in run_command("photos", probed("a", 1, 2, 0.1), FOLDER, None, {})
+
+
+@pytest.mark.parametrize("name", ["IMAGENET1K_V1", "none"])
+def test_weights_by_name_are_no_path(name):
+    words = run_command("photos", probed("resnet50", 1, 2, 0.1, weights=name), FOLDER, None, {})
+    assert words.endswith(f"--set model=resnet50 --set weights={name}")
 
 
 def test_the_json_has_the_same_and_the_command():
@@ -73,5 +81,5 @@ def test_the_command_has_the_images_and_the_settings_of_the_table(tmp_path):
 
 
 def test_of_a_recipe_that_trains_otherwise_the_command_trains_what_was_judged():
-    words = run_command("digits", probed("a", 1, 2, 0.1), digits.recipe, None, {})
-    assert words.endswith("--set model=a --set weights=DEFAULT --set trainable=head --set head=auto")
+    words = run_command("digits", probed("resnet18", 1, 2, 0.1), digits.recipe, None, {})
+    assert words.endswith("--set model=resnet18 --set weights=DEFAULT --set trainable=head --set head=auto")

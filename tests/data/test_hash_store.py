@@ -45,21 +45,14 @@ def test_arrays_are_known_by_their_pixels():
     assert not kept(images.subset(range(5)))[1].any()
 
 
-@pytest.mark.parametrize("damage", [b"", b"no array", b"\x93NUMPY\x01\x00"])
+@pytest.mark.parametrize("damage", [b"", b"no array", bytes(71), bytes(144), bytes(range(144))])
 def test_a_damaged_file_is_as_none(images, damage):
     keep(images, *made_up([0]))
-    [path] = cache_home().glob("hashes-*.npy")
+    [path] = cache_home().glob("hashes-*")
     path.write_bytes(damage)
     assert not kept(images)[1].any()
     keep(images, *made_up([1]))
     assert np.flatnonzero(kept(images)[1]).tolist() == [1]
-
-
-def test_an_array_of_another_kind_is_as_none(images):
-    keep(images, *made_up([0]))
-    [path] = cache_home().glob("hashes-*.npy")
-    np.save(path, np.arange(3))
-    assert not kept(images)[1].any()
 
 
 def test_a_full_disk_keeps_nothing_and_says_nothing(images, monkeypatch):

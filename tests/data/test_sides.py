@@ -1,5 +1,6 @@
 """No group is on two sides, folds are disjoint, and near-duplicates come together without changing sizes."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -84,3 +85,11 @@ def test_of_few_groups_the_nearest_fraction_is_taken():
     assert sides.as_folds(0.3, 4) == (1, 3)
     assert sides.as_folds(0.9, 1000) == (9, 10)
     assert sides.as_folds(0.05, 3)[1] > 3  # which is refused
+
+
+def test_a_chain_of_pairs_connects_and_nothing_else_does():
+    numbers = sides.connected(np.array([0, 4]), np.array([3, 3]), 6)
+    assert numbers[0] == numbers[3] == numbers[4]
+    assert len(set(numbers.tolist())) == 4
+    assert numbers.dtype == np.int64
+    assert len(set(sides.connected(np.zeros(0, int), np.zeros(0, int), 3).tolist())) == 3

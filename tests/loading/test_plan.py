@@ -10,6 +10,7 @@ from ignite_vision.augment import RandomCrop
 from ignite_vision.errors import UserError
 from ignite_vision.loading import plan
 from ignite_vision.loading.plan import Plan, Rows, choose
+from ignite_vision.system import memory
 
 PHOTOS = {"data_function": datasets.image_folder, "model": "cifar10_cnn"}
 
@@ -35,7 +36,7 @@ def test_more_than_a_quarter_of_the_memory_goes_to_the_disk_and_without_room_the
     make_run, image_folder, monkeypatch
 ):
     prepared = make_run(data=image_folder, **PHOTOS)
-    monkeypatch.setattr(plan, "free_memory", lambda device: 4 * 24 * 3 * 32**2)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 4 * 24 * 3 * 32**2)
     assert choose(prepared).kind == "pixels"
     monkeypatch.setattr(plan, "has_room", lambda size: False)
     assert choose(prepared) == Plan("none", choose(prepared).reason)
@@ -43,7 +44,7 @@ def test_more_than_a_quarter_of_the_memory_goes_to_the_disk_and_without_room_the
 
 
 def test_arrays_are_never_written_to_the_disk(make_run, monkeypatch):
-    monkeypatch.setattr(plan, "free_memory", lambda device: 0)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 0)
     assert choose(make_run()).kind == "none"
 
 

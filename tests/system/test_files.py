@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ignite_vision.errors import UserError
+from ignite_vision.errors import NOT_SAVED, UserError
 from ignite_vision.system import files
 
 
@@ -74,6 +74,20 @@ def test_a_text_is_written_as_it_is_with_undecodable_names(tmp_path):
     assert path.read_bytes() == b"a\r\nb \xff\n"
 
 
+def test_where_results_cannot_be_written_is_known_before(tmp_path):
+    files.expect_writable_folder(tmp_path / "new" / "deep", "Choose another.")
+    (tmp_path / "new").write_text("in the way")
+    with pytest.raises(UserError, match=r"the results cannot be written \(.*new\). Choose another."):
+        files.expect_writable_folder(tmp_path / "new" / "deep", "Choose another.")
+
+
+def test_what_could_not_be_kept_is_one_line_with_its_reason_and_exit_code_4(tmp_path):
+    with pytest.raises(UserError, match=r"the page cannot be written: No such file .*Free some space") as caught:
+        with files.keeping("the page", tmp_path):
+            files.write_atomically(tmp_path / "none" / "page", "text")
+    assert caught.value.code == NOT_SAVED
+
+
 # Lines
 
 
@@ -85,6 +99,8 @@ def test_lines_are_read_back_without_one_that_was_cut_off(tmp_path):
     with path.open("a") as file:
         file.write('{"epoch": 3')
     assert files.read_lines(path) == [{"epoch": 1}, {"epoch": 2}]
+    files.append_line(path, {"epoch": 4})
+    assert files.read_lines(path) == [{"epoch": 1}, {"epoch": 2}, {"epoch": 4}]
 
 
 # Locks

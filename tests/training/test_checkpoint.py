@@ -1,6 +1,7 @@
 """Checkpoints: whole or not believed, never the last good one deleted first, and never code."""
 
 import dataclasses
+import errno
 import json
 import os
 import stat
@@ -47,6 +48,18 @@ def test_files_can_be_read_by_whoever_may_read_new_files(make_run):
     (run.directory / "plain").touch()
     usual = stat.S_IMODE((run.directory / "plain").stat().st_mode)
     assert stat.S_IMODE((run.directory / "model.safetensors").stat().st_mode) == usual
+
+
+def test_a_checkpoint_is_saved_where_folders_cannot_be_synced(make_run, monkeypatch):
+    fsync = os.fsync
+
+    def files_only(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    assert steps(fitted(make_run()).directory.checkpoints)
 
 
 def test_the_newest_two_are_kept(make_run):

@@ -59,10 +59,9 @@ def rows(models: tuple[Path, ...], sizes: list[int], precision: str | None, devi
 
     from ignite_vision.inference.classifier import Classifier
     from ignite_vision.inference.speed import speed
-    from ignite_vision.system.process import resume_garbage_collection, tune_processor
+    from ignite_vision.system.process import ready_to_compute
 
-    tune_processor()
-    resume_garbage_collection()
+    ready_to_compute()
     for model in models:
         classifier = Classifier.load(model, precision=precision, device=device)
         what = {"model": str(model), "runtime": classifier.runtime, "precision": classifier.precision}

@@ -46,10 +46,10 @@ def check(
     network, which `run` finds again. Exit code 2 if something must be fixed.
     """
     from ignite_vision.checking import check as checked
-    from ignite_vision.system.process import resume_garbage_collection
+    from ignite_vision.system.process import ready_to_compute
 
     began = time.monotonic()
-    resume_garbage_collection()
+    ready_to_compute()
     found = checked(target, data, out, overrides_of(settings, {}), workers, say, labels)
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))

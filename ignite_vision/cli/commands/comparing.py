@@ -34,9 +34,11 @@ def compare(runs: tuple[Path, ...], as_json: bool, html: Path | None, data: Path
     `evaluate` names stands for its run: RUN/evaluations/NAME.
     """
     from ignite_vision.comparing.comparison import compare as compared
+    from ignite_vision.system.process import ready_to_compute
 
     if data is not None and html is None:
         raise UserError("--data is for the pictures of a page", next_step="Add --html FILE, or leave it out.")
+    ready_to_compute()
     found = compared(list(runs))
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))

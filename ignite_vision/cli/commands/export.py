@@ -53,9 +53,9 @@ def export(quantize: str | None, **options: Any) -> None:
     from ignite_vision.inference.export import Request
     from ignite_vision.inference.export import export as write
     from ignite_vision.inference.onnx_file import require_onnx
-    from ignite_vision.system.process import resume_garbage_collection
+    from ignite_vision.system.process import ready_to_compute
 
-    resume_garbage_collection()
+    ready_to_compute()
     if options["format"] == "onnx":
         require_onnx()
     say("exporting, which takes about a minute ...")

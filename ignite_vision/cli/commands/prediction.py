@@ -83,12 +83,11 @@ def predict(
     from ignite_vision.inference.tables import FORMATS, row_of
     from ignite_vision.run_directory import RunDirectory
     from ignite_vision.system.device import has_bf16
-    from ignite_vision.system.process import resume_garbage_collection, tune_processor
+    from ignite_vision.system.process import ready_to_compute
     from ignite_vision.system.signals import leave_on_signals
 
     leave_on_signals("")
-    tune_processor()
-    resume_garbage_collection()
+    ready_to_compute()
     if out is not None:
         refuse_place(out, (model, RunDirectory(model).model, *paths))
     classifier = Classifier.load(model, precision=precision, device=device)

@@ -26,12 +26,12 @@ def report(run_directory: Path, out: Path | None, data: Path | None, **options: 
     """
     from ignite_vision.reporting import write_report
     from ignite_vision.run_directory import RunDirectory
-    from ignite_vision.system.process import tune_processor
+    from ignite_vision.system.process import ready_to_compute
     from ignite_vision.system.signals import leave_on_signals
 
     choices = options_of(data=data, **options)
     leave_on_signals("")
-    tune_processor()
+    ready_to_compute()
     page = write_report(RunDirectory(run_directory), out, choices, say)
     click.echo(f"report: {page} ({page.stat().st_size / 1000:,.0f} kB)")
     click.echo("next: open it in a browser")

@@ -57,12 +57,11 @@ def serve(
     from ignite_vision.inference.classifier import Classifier
     from ignite_vision.serve.server import LOOPBACK, is_loopback, listen
     from ignite_vision.serve.server import serve as answer
-    from ignite_vision.system.process import resume_garbage_collection, tune_processor
+    from ignite_vision.system.process import ready_to_compute
     from ignite_vision.system.signals import leave_on_signals
 
     leave_on_signals("")
-    tune_processor()
-    resume_garbage_collection()
+    ready_to_compute()
     if threads is not None:
         torch.set_num_threads(threads)
     public = not is_loopback(host)
