@@ -25,13 +25,13 @@ from ignite_vision.health.collection import Collection
 from ignite_vision.health.duplicates import FILE, Pairs, as_csv, duplicate_findings, find_pairs
 from ignite_vision.health.faults import faults
 from ignite_vision.health.findings import Finding, worst_first
-from ignite_vision.health.page import render
 from ignite_vision.health.records import Records
 from ignite_vision.health.scan import scan
 from ignite_vision.health.shortcuts import shortcuts
 from ignite_vision.prepare import MOST_WORKERS, Options
 from ignite_vision.recipe import override
 from ignite_vision.recipe_files import LoadedRecipe, load, load_again
+from ignite_vision.report.check_page import render
 from ignite_vision.run_data import (
     cut_anew,
     data_folder,

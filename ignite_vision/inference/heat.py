@@ -8,7 +8,7 @@ import torch
 
 from ignite_vision.data.preprocessing import normalize
 from ignite_vision.inference.classifier import Classifier
-from ignite_vision.report.heat_maps import gradcam, is_of_tokens, last_map
+from ignite_vision.inference.gradcam import gradcam, is_of_tokens, last_map
 from ignite_vision.system.device import autocast
 
 

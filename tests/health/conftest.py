@@ -2,10 +2,7 @@
 
 import pytest
 
-from ignite_vision import datasets
-from ignite_vision.data.splits import cut
-from ignite_vision.health.collection import Collection
-from ignite_vision.health.scan import scan
+from tests.helpers import scans
 from tests.helpers.pictures import write_pictures
 
 
@@ -18,20 +15,10 @@ def photos(tmp_path):
 @pytest.fixture
 def collected():
     """Return a function: a folder -> its images, in the splits that `run` would make."""
-
-    def collect(folder):
-        given = datasets.image_folder(folder)
-        return Collection(cut(given, 0.1, 0.125, 0), frozenset(name for name, _ in given.items()))
-
-    return collect
+    return scans.collected
 
 
 @pytest.fixture
-def scanned(collected):
+def scanned():
     """Return a function: a folder -> its images and their records."""
-
-    def look(folder):
-        images = collected(folder)
-        return images, scan(images, 0, lambda line: None)
-
-    return look
+    return scans.scanned

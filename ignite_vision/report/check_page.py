@@ -1,25 +1,20 @@
-"""What was found, as one HTML page without a script: thumbnails are inside, and nothing is loaded."""
+"""What `check` found, as one HTML page without a script: thumbnails are inside, and nothing is loaded."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
-from PIL import Image
 
-from ignite_vision._version import __version__
 from ignite_vision.errors import UserError, printable
 from ignite_vision.health.collection import Collection
 from ignite_vision.health.duplicates import Pairs
 from ignite_vision.health.scan import complaints
+from ignite_vision.report.template import filled
+from ignite_vision.report.thumbnails import thumbnail, webp
 
 LEVELS = {"must": "Must fix", "look": "Look at", "note": "Note"}
-SIDE, QUALITY = 176, 62  # of a thumbnail: pixels of the long side, and WebP's; 2.8 kB each
 SHOWN = 12  # pairs of a finding
 
 
@@ -28,13 +23,13 @@ def render(found: dict[str, Any], images: Collection, pairs: Pairs, looks: Mappi
 
     Names of classes and files are text, whatever they hold.
     """
-    loader = jinja2.PackageLoader("ignite_vision.health", "")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    css, _, _ = loader.get_source(environment, "page.css")
     galleries = {finding["kind"]: gallery(finding["kind"], images, pairs) for finding in found["findings"]}
     names = {name for finding in found["findings"] for name in finding["images"]}
     names |= {pair[side] for shown in galleries.values() for pair in shown for side in ("a", "b")}
-    text = environment.get_template("page.html").render(
+    return filled(
+        "check_page.html",
+        ("check_page.css",),
+        {},
         found=found,
         galleries=galleries,
         captions={"label_suspects": looks or {}},
@@ -43,10 +38,7 @@ def render(found: dict[str, Any], images: Collection, pairs: Pairs, looks: Mappi
         levels=LEVELS,
         splits=[name for name, _ in images.parts],
         rows=list(class_rows(images)),
-        css=Markup(css),
-        version=__version__,
     )
-    return text.encode("utf-8", "replace").decode()  # undecodable bytes of a name
 
 
 def verdict(found: dict[str, Any]) -> str:
@@ -98,21 +90,16 @@ def thumbnails(images: Collection, names: Iterable[str]) -> Iterator[tuple[str, 
         for k in range(len(images) if wanted else 0):
             name = images.name(k)
             if name in wanted:
-                yield name, thumbnail(images, k)
+                yield name, small(images, k)
 
 
-def thumbnail(images: Collection, k: int) -> str:
+def small(images: Collection, k: int) -> str:
     """Image k, small, as a data URL."""
     container, i = images.place(k)
     try:
-        pixels, _ = container[i]
+        return webp(thumbnail(container[i][0]))
     except UserError:
         return ""
-    image = Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).numpy())
-    image.thumbnail((SIDE, SIDE))
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=QUALITY)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def class_rows(images: Collection) -> Iterator[dict[str, Any]]:

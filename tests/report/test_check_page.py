@@ -7,14 +7,21 @@ import pytest
 
 from ignite_vision.health.duplicates import duplicate_findings, find_pairs
 from ignite_vision.health.faults import faults
-from ignite_vision.health.page import SHOWN, render
-from tests.helpers.pictures import picture, save
+from ignite_vision.report.check_page import SHOWN, render
+from tests.helpers.pictures import picture, save, write_pictures
+from tests.helpers.scans import scanned
 
 EVIL = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture
-def page(scanned):
+def photos(tmp_path):
+    """Return a folder of 3 classes with 10 different pictures each."""
+    return write_pictures(tmp_path / "photos")
+
+
+@pytest.fixture
+def page():
     """Return a function: a folder -> the page on it."""
 
     def make(folder):

@@ -10,8 +10,8 @@ from torchvision.models.vision_transformer import VisionTransformer
 from ignite_vision import models
 from ignite_vision.data.images import read_image
 from ignite_vision.data.preprocessing import Canvas, Preprocessing, normalize
+from ignite_vision.inference.gradcam import gradcam, is_of_tokens, last_map
 from ignite_vision.models.head import find_head
-from ignite_vision.report.heat_maps import gradcam, is_of_tokens, last_map
 
 IMAGENET = Preprocessing(channels=3, resize=256, crop=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
