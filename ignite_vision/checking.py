@@ -18,11 +18,10 @@ from ignite_vision.data.splits import Splits
 from ignite_vision.errors import UserError
 from ignite_vision.evaluation.frozen import judged_before_training
 from ignite_vision.evaluation.label_errors import Suspect, suspect_rows
-from ignite_vision.evaluation.label_findings import FILE as SUSPECTS
 from ignite_vision.evaluation.label_findings import label_findings, looks, not_judged
 from ignite_vision.health.classes import class_findings, counts
 from ignite_vision.health.collection import Collection
-from ignite_vision.health.duplicates import FILE, Pairs, as_csv, duplicate_findings, find_pairs
+from ignite_vision.health.duplicates import Pairs, as_csv, duplicate_findings, find_pairs
 from ignite_vision.health.faults import faults
 from ignite_vision.health.findings import Finding, worst_first
 from ignite_vision.health.records import Records
@@ -47,7 +46,6 @@ from ignite_vision.system.process import processors
 FORMAT = 1  # of check.json
 DEFAULT_OUT = Path("check")
 NOT_FROZEN = "the run's network is no frozen one"
-RESULT = "check.json"  # RunDirectory.check; written last, so with it a check is finished
 
 Say = Callable[[str], None]
 
@@ -239,7 +237,7 @@ def subject_of_run(directory: RunDirectory, data: Path | None, out: Path | None,
 def answers(directory: RunDirectory) -> dict[str, bool]:
     """Id of a test image -> whether the model has it right. Empty where there are no results."""
     try:
-        with (directory / "predictions.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with directory.predictions.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             return {row["path"]: row["correct"] == "1" for row in csv.DictReader(file)}
     except (OSError, KeyError, csv.Error):
         return {}
@@ -255,21 +253,22 @@ def refuse_place(subject: Subject) -> None:
         return
     if subject.images.path(0) is not None and out.resolve().is_relative_to(subject.folder.resolve()):
         raise UserError("the findings would lie among the images", out, hint)
-    if out.is_dir() and any(out.iterdir()) and not (out / RESULT).is_file():
+    if out.is_dir() and any(out.iterdir()) and not RunDirectory(out).check.is_file():
         raise UserError("this folder holds something else", out, hint)
 
 
 def write(checked: Checked) -> None:
     """Write both tables, the page, and last check.json. UserError (exit 4) when the disk does not take them."""
-    out = checked.subject.out
+    out, places = checked.subject.out, RunDirectory(checked.subject.out)  # of no run, perhaps, but by the same names
     found, images = checked.to_dict(), checked.subject.images
     page = render(found, images, checked.pairs, looks(checked.labels.suspects))
     with keeping("the findings", out, "Free some space, or choose another --out."):
         out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / FILE, as_csv(images, checked.pairs))
+        write_atomically(places.duplicates, as_csv(images, checked.pairs))
         if checked.labels.seconds is not None:
-            write_atomically(out / SUSPECTS, csv_text(suspect_rows(checked.labels.suspects)))
-        elif not RunDirectory(out).exists():  # where the report may have written it
-            (out / SUSPECTS).unlink(missing_ok=True)
+            write_atomically(places.label_suspects, csv_text(suspect_rows(checked.labels.suspects)))
+        elif not places.exists():  # where the report may have written it
+            places.label_suspects.unlink(missing_ok=True)
         write_atomically(checked.page, page)
-        write_atomically(out / RESULT, json.dumps(found, indent=2, ensure_ascii=True) + "\n")
+        # last: with it a check is finished
+        write_atomically(places.check, json.dumps(found, indent=2, ensure_ascii=True) + "\n")

@@ -173,6 +173,11 @@ class RunDirectory:
         return self.path / "metrics.json"
 
     @property
+    def predictions(self) -> Path:
+        """A line per test image: its class, and what the model says."""
+        return self.path / "predictions.csv"
+
+    @property
     def report(self) -> Path:
         """What explains the results, for a browser."""
         return self.path / "report.html"

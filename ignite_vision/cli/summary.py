@@ -192,6 +192,6 @@ def next_of(numbers: dict[str, Any], directory: RunDirectory, folder: Path) -> s
     if numbers.get("tta") is not None:
         name = folder.name.removesuffix(f"-tta-{numbers['tta']}")
         plain = directory.results(name) if folder.parent == directory.path else folder.with_name(name)
-        if (plain / "metrics.json").is_file():
+        if RunDirectory(plain).metrics.is_file():
             return f"next: ignite-vision compare {plain} {folder}"
     return f"next: look at {folder / 'predictions.csv'} for each image, at {folder / 'confusion.csv'} for each class"

@@ -79,7 +79,7 @@ def read(place: Path) -> Compared:
     found = results.read_metrics()
     if found is None:
         raise UserError("this run has no results yet", place, f"Finish it: ignite-vision resume {directory}")
-    file = results / "predictions.csv"
+    file = results.predictions
     hint = f"`ignite-vision evaluate {directory}` writes it again."
     try:
         answers = read_answers(file)
@@ -96,7 +96,7 @@ def read(place: Path) -> Compared:
 def owner(place: Path) -> RunDirectory:
     """Return the run of a folder of results: itself, or where it lies in RUN/val or RUN/evaluations/NAME."""
     directory = RunDirectory(place)
-    if directory.exists() or not (place / "predictions.csv").is_file():
+    if directory.exists() or not directory.predictions.is_file():
         return directory
     above = [RunDirectory(folder) for folder in place.resolve().parents[:2]]
     return next((run for run in above if run.exists()), directory)
