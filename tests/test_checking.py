@@ -1,18 +1,20 @@
 """Folders, recipes and runs are checked, and what is found is written where it is looked for."""
 
 import csv
+import errno
 import json
 
 import numpy as np
 import pytest
 import torch
 
-from ignite_vision import datasets
+from ignite_vision import checking, datasets
 from ignite_vision.checking import answers, check, load_images
 from ignite_vision.data import containers
 from ignite_vision.data.duplicates import hashes
 from ignite_vision.data.images import read_image
-from ignite_vision.errors import UserError
+from ignite_vision.errors import NOT_SAVED, UserError
+from ignite_vision.health.scan import scan
 from ignite_vision.prepare import Options, prepare
 from ignite_vision.recipe_files import load
 from ignite_vision.run_directory import RunDirectory
@@ -45,6 +47,23 @@ def test_a_folder_is_checked_and_the_findings_are_written(photos, tmp_path):
         [["b/same.jpg", "a/00.jpg", "0", "0"]],
     )
     assert found.page.name == "report.html"
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work_a_full_disk_after_it(photos, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    decoded = []
+    monkeypatch.setattr(checking, "scan", lambda *more: decoded.append(more) or scan(*more))
+    with pytest.raises(UserError, match="the results cannot be written.*--out"):
+        checked(photos, tmp_path / "file" / "out")
+    assert not decoded
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checking, "write_atomically", full)
+    with pytest.raises(UserError, match="the findings cannot be written: No space left.*another --out") as caught:
+        checked(photos, tmp_path / "out")
+    assert decoded and caught.value.code == NOT_SAVED
 
 
 def test_the_same_command_writes_the_same_bytes(photos, tmp_path):

@@ -70,7 +70,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def sync(path: Path) -> None:
-    """Have the disk, not only the system's memory, hold a file."""
+    """Have the disk, not only the system's memory, hold a file; for a folder there is `sync_folder`."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -12,6 +12,13 @@ def test_free_memory_is_less_than_there_is():
     assert 0 < memory.free_memory(CPU) < 1 << 50
 
 
+@pytest.mark.parametrize(("processes", "stays"), [(1, True), (2, True), (3, False)])
+def test_rows_stay_where_a_quarter_of_what_is_free_holds_those_of_every_process(processes, stays, monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda device: 8_000_000)
+    monkeypatch.setattr(memory.distributed, "local_count", lambda: processes)
+    assert memory.fits(1_000_000, CPU) is stays
+
+
 def test_where_there_is_no_shared_memory_it_limits_nothing(monkeypatch, tmp_path):
     assert memory.free_shared_memory() < 1 << 62 or not memory.SHARED_MEMORY.is_dir()
     monkeypatch.setattr(memory, "SHARED_MEMORY", tmp_path / "gone")
